@@ -1,0 +1,94 @@
+//! What failed, and what to do about it.
+
+/// An error that ends the run: one line for what failed, one for what to do, and the exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Error {
+    what: String,
+    hint: Option<String>,
+    code: u8,
+}
+
+/// `--check` found something at or above its severity.
+pub const EXIT_FOUND: u8 = 1;
+/// Usage or input error.
+pub const EXIT_USAGE: u8 = 2;
+/// A privilege or kernel feature is missing that was asked for explicitly.
+pub const EXIT_MISSING: u8 = 3;
+/// Interrupted, after printing what there was.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+impl Error {
+    /// The user asked for something that can't be: unknown name, malformed file.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Error { what: what.into(), hint: None, code: EXIT_USAGE }
+    }
+
+    /// A privilege or kernel feature is missing that was asked for.
+    pub fn missing(what: impl Into<String>) -> Self {
+        Error { what: what.into(), hint: None, code: EXIT_MISSING }
+    }
+
+    /// What was to be shown could not be written. A reader that went away (a closed pipe) is no error.
+    pub fn output(error: std::io::Error) -> Self {
+        let code = if error.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { EXIT_USAGE };
+        Error { what: format!("the report can't be written: {error}"), hint: None, code }
+    }
+
+    /// What to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The line for what to do.
+    pub fn what_to_do(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The exit code.
+    pub fn exit_code(&self) -> u8 {
+        self.code
+    }
+}
+
+/// The most alike of `names` to a `wrong` one, for "did you mean": at most three, none that differ in more than a third.
+pub fn near_misses(wrong: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+    let lower = wrong.to_lowercase();
+    let mut near: Vec<(usize, String)> = names
+        .map(|name| (distance(&lower, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance * 3 <= name.chars().count().max(3))
+        .collect();
+    near.sort();
+    near.dedup();
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Edits (insert, delete, replace) that turn `a` into `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replace = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = replace.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_finds_its_neighbours() {
+        let names = ["udp-receive-buffer-overflow", "backlog-overflow", "Udp.RcvbufErrors"].map(String::from);
+        assert_eq!(near_misses("backlog-overflo", names.clone().into_iter()), ["backlog-overflow"]);
+        assert_eq!(near_misses("udp.rcvbuferors", names.clone().into_iter()), ["Udp.RcvbufErrors"]);
+        assert!(near_misses("zzzzzzz", names.into_iter()).is_empty());
+    }
+}

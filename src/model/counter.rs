@@ -1,0 +1,314 @@
+//! What a counter is. One declaration says everything about it, and everything else is derived: how it is read, its
+//! rate, its JSON field and schema, its OpenMetrics name, its table row, its `explain` text.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::flow::Flow;
+
+/// What one value of a counter stands for: the whole machine, one network namespace, one device...
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// One value for the machine; the same in every network namespace.
+    Machine,
+    /// One value per network namespace.
+    Netns,
+    /// One value per network device.
+    Device,
+    /// One value per receive or transmit queue of a device.
+    Queue,
+    /// One value per CPU of the machine; the same in every network namespace.
+    Cpu,
+    /// One value per socket.
+    Socket,
+    /// Something the application decides, not the kernel.
+    Application,
+}
+
+/// Which one: the keys that tell a row of a table from its neighbours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Instance {
+    /// The only one there is, in its scope.
+    #[serde(skip)]
+    Only,
+    /// A CPU, by the kernel's number.
+    Cpu {
+        /// The kernel's number of the CPU.
+        cpu: u32,
+    },
+    /// A network device, by name; bytes that do not print are written `\xNN`.
+    Device {
+        /// The device's name.
+        device: String,
+    },
+    /// A socket, by the address it is bound to.
+    Socket {
+        /// Local address and port.
+        socket: String,
+    },
+}
+
+impl Instance {
+    /// A device by name.
+    pub fn device(name: impl Into<String>) -> Self {
+        Instance::Device { device: name.into() }
+    }
+
+    /// True when there are no keys to show.
+    pub fn is_only(&self) -> bool {
+        *self == Instance::Only
+    }
+}
+
+impl std::fmt::Display for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Instance::Only => Ok(()),
+            Instance::Cpu { cpu } => write!(f, "cpu{cpu}"),
+            Instance::Device { device } => f.write_str(device),
+            Instance::Socket { socket } => f.write_str(socket),
+        }
+    }
+}
+
+/// Does the value only grow, or does it go up and down?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows: what matters is by how much.
+    Total,
+    /// Goes up and down: what matters is where it is, and the highest it was.
+    Gauge,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a unit is named for what it is")]
+pub enum Unit {
+    Packets,
+    /// Packets as they were on the wire, before GRO merged them.
+    WirePackets,
+    Fragments,
+    Segments,
+    Bytes,
+    /// Pages of memory, 4 KiB on most machines.
+    Pages,
+    Sockets,
+    Connections,
+    Entries,
+    Events,
+    Messages,
+    /// Times that a function ran.
+    Runs,
+    /// 1/USER_HZ of a second: 10 ms on every Linux architecture in use.
+    Ticks,
+    Milliseconds,
+}
+
+impl Unit {
+    /// The word behind a number of them.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Unit::Packets => "packets",
+            Unit::WirePackets => "wire packets",
+            Unit::Fragments => "fragments",
+            Unit::Segments => "segments",
+            Unit::Bytes => "bytes",
+            Unit::Pages => "pages",
+            Unit::Sockets => "sockets",
+            Unit::Connections => "connections",
+            Unit::Entries => "entries",
+            Unit::Events => "events",
+            Unit::Messages => "messages",
+            Unit::Runs => "runs",
+            Unit::Ticks => "ticks of 10 ms",
+            Unit::Milliseconds => "milliseconds",
+        }
+    }
+}
+
+/// A table of the kernel: which rows it has, and how wide its cells are. Said once for all counters in it.
+#[derive(Debug)]
+pub struct Group {
+    /// The kernel's own name for it, and the first half of its counters' ids.
+    pub id: &'static str,
+    /// What a row stands for.
+    pub scope: Scope,
+    /// Bits of a cell in the kernel. A 32-bit cell wraps; a 64-bit cell that falls was reset.
+    pub bits: u32,
+    /// The rows are per-CPU parts of one value: they are compared one by one (each wraps alone), then added up.
+    pub folded: bool,
+    /// The file or netlink request it is read from.
+    pub origin: &'static str,
+    /// The kernel function that writes it.
+    pub kernel: &'static str,
+}
+
+impl Group {
+    /// Declares a counter of this table that only grows.
+    pub const fn total(&'static self, name: &'static str, unit: Unit) -> Counter {
+        self.counter(name, unit, Kind::Total)
+    }
+
+    /// Declares a counter of this table that goes up and down.
+    pub const fn gauge(&'static self, name: &'static str, unit: Unit) -> Counter {
+        self.counter(name, unit, Kind::Gauge)
+    }
+
+    const fn counter(&'static self, name: &'static str, unit: Unit, kind: Kind) -> Counter {
+        Counter { group: self, name, key: Key::Name(name), kind, unit, same_loss: None, flow: None, help: "" }
+    }
+}
+
+/// Groups are statics: two of them are the same if they are at the same place.
+impl PartialEq for Group {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+/// Where in a row of its table the value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Under this name in the table's header. Kernels insert columns in the middle, so never by position there.
+    Name(&'static str),
+    /// In this column, counted from 0: for tables without a header.
+    Column(usize),
+}
+
+/// The declaration of one counter.
+#[derive(Debug)]
+pub struct Counter {
+    /// The table it is in.
+    pub group: &'static Group,
+    /// The second half of its id: the kernel's own name where it has one.
+    pub name: &'static str,
+    /// Where in the row it stands.
+    pub key: Key,
+    /// Total or gauge.
+    pub kind: Kind,
+    /// What is counted.
+    pub unit: Unit,
+    /// Counters with the same word here count the same lost packets: never add them up.
+    pub same_loss: Option<&'static str>,
+    /// What it says about the packet's way, for the ledger.
+    pub flow: Option<Flow>,
+    /// What it means, from the doc comment of its declaration. The first sentence stands alone.
+    pub help: &'static str,
+}
+
+impl Counter {
+    /// Read from this column of a table without header.
+    pub const fn column(mut self, index: usize) -> Self {
+        self.key = Key::Column(index);
+        self
+    }
+
+    /// Counts the same packets as the others with this word.
+    pub const fn same_loss(mut self, word: &'static str) -> Self {
+        self.same_loss = Some(word);
+        self
+    }
+
+    /// What it says about the packet's way.
+    pub const fn flow(mut self, flow: Flow) -> Self {
+        self.flow = Some(flow);
+        self
+    }
+
+    /// Set by [`counters!`](crate::counters) from the doc comment.
+    pub const fn help(mut self, help: &'static str) -> Self {
+        self.help = help;
+        self
+    }
+
+    /// `Udp.RcvbufErrors`: how users, dashboards and tests name it.
+    pub fn id(&self) -> String {
+        format!("{}.{}", self.group.id, self.name)
+    }
+
+    /// The doc comment as running text.
+    pub fn text(&self) -> String {
+        self.help.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// `netstat_deep_udp_rcvbuf_errors_total`: the name in OpenMetrics, with the base unit where there is one.
+    pub fn metric(&self) -> String {
+        let mut name = String::from("netstat_deep");
+        for part in [self.group.id, self.name] {
+            name.push('_');
+            name.push_str(&snake_case(part));
+        }
+        if self.unit == Unit::Bytes && !name.ends_with("_bytes") {
+            name.push_str("_bytes");
+        }
+        if self.kind == Kind::Total {
+            name.push_str("_total");
+        }
+        name
+    }
+}
+
+/// Counters are statics: two of them are the same if they are at the same place.
+impl PartialEq for Counter {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+/// `TCPReqQFullDrop` to `tcp_req_q_full_drop`: a word starts at a capital after a small letter or a digit, and at the
+/// last capital of a run.
+fn snake_case(name: &str) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    let mut out = String::new();
+    for (i, &c) in chars.iter().enumerate() {
+        let before = i.checked_sub(1).map(|i| chars[i]);
+        let after = chars.get(i + 1);
+        let starts_word = c.is_ascii_uppercase()
+            && before.is_some_and(|b| {
+                b.is_ascii_lowercase()
+                    || b.is_ascii_digit()
+                    || (b.is_ascii_uppercase() && after.is_some_and(char::is_ascii_lowercase))
+            });
+        if starts_word {
+            out.push('_');
+        }
+        out.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
+    }
+    out
+}
+
+/// Declares the counters of a stage: each a static of its own, whose doc comment is its help text, and `COUNTERS`, the
+/// list of them all in the order of the file.
+#[macro_export]
+macro_rules! counters {
+    ($($(#[doc = $help:literal])+ $name:ident = $made:expr;)*) => {
+        $($(#[doc = $help])+ pub static $name: $crate::model::Counter = $made.help(concat!($($help, "\n"),+));)*
+        /// Everything that is counted at this stage.
+        pub static COUNTERS: &[&$crate::model::Counter] = &[$(&$name),*];
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snake_case;
+
+    #[test]
+    fn kernel_names_become_metric_names() {
+        for (kernel, metric) in [
+            ("RcvbufErrors", "rcvbuf_errors"),
+            ("TCPReqQFullDoCookies", "tcp_req_q_full_do_cookies"),
+            ("IPReversePathFilter", "ip_reverse_path_filter"),
+            ("InNoECTPkts", "in_no_ect_pkts"),
+            ("InECT0Pkts", "in_ect0_pkts"),
+            ("Ip6", "ip6"),
+            ("UdpLite6", "udp_lite6"),
+            ("rx_missed_errors", "rx_missed_errors"),
+            ("NET_RX", "net_rx"),
+            ("TCPAOBad", "tcpao_bad"),
+        ] {
+            assert_eq!(snake_case(kernel), metric);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What a counter says about the packet's way. The ledger is solved over these edges; it knows no stage by itself.
+
+use super::counter::Counter;
+
+/// Where packets come from before the first stage.
+pub const WIRE: &str = "wire";
+/// Where packets end that were delivered: a socket's reader, or the kernel itself (ICMP, ARP).
+pub const APPLICATION: &str = "application";
+/// Where packets end that were sent on to another host.
+pub const FORWARDED: &str = "forwarded";
+
+/// One edge of the packet's way. `at`, `from` and `to` are stage ids, or the three ends above.
+#[derive(Clone, Copy, Debug)]
+pub enum Flow {
+    /// Passed from one stage to a later one, or to an end.
+    Pass {
+        /// The stage that they leave.
+        from: &'static str,
+        /// The stage that takes them.
+        to: &'static str,
+    },
+    /// Lost at this stage.
+    Lost {
+        /// The stage.
+        at: &'static str,
+    },
+    /// Discarded because nobody here asked for them: no listener, somebody else's, unknown protocol. Not a loss.
+    Unwanted {
+        /// The stage.
+        at: &'static str,
+    },
+    /// Lost at this stage, as far as `limit` counted losses in the same window; what exceeds it is unwanted at `rest`.
+    /// For counters in which the kernel puts both (a device's `rx_dropped`).
+    LostUpTo {
+        /// The stage that loses.
+        at: &'static str,
+        /// The (machine-wide) counter of the losses alone.
+        limit: &'static Counter,
+        /// The stage that discards the rest.
+        rest: &'static str,
+    },
+    /// Lost at this stage, but the counter also holds packets of other ways (locally made ones): it explains at most
+    /// what is missing in the balance of `from`.
+    MayExplain {
+        /// The stage that loses.
+        at: &'static str,
+        /// The stage in whose balance they are missing.
+        from: &'static str,
+    },
+    /// Fragments that were taken to be put together: no longer packets of their own.
+    Merged {
+        /// The stage.
+        at: &'static str,
+    },
+    /// Packets made of merged ones.
+    Unmerged {
+        /// The stage.
+        at: &'static str,
+    },
+    /// Lost among the merged ones: a loss, but already outside the balance.
+    LostMerged {
+        /// The stage.
+        at: &'static str,
+    },
+    /// Each of these may or may not have ended at this stage without being counted: widens the line.
+    Uncertain {
+        /// The stage.
+        at: &'static str,
+    },
+}
+
+impl Flow {
+    /// True if packets end here that should have gone on, or that nobody asked for.
+    pub fn is_loss(self) -> bool {
+        !matches!(self, Flow::Pass { .. } | Flow::Merged { .. } | Flow::Unmerged { .. } | Flow::Uncertain { .. })
+    }
+}

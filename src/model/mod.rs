@@ -1,0 +1,26 @@
+//! The nouns: counter, flow, snapshot, change, socket, rule, finding, knob, suggestion. No input or output, and nothing
+//! of ours is imported here.
+
+mod change;
+mod changes;
+mod counter;
+pub mod flow;
+mod knob;
+mod observed;
+mod rule;
+mod settings;
+mod snapshot;
+mod socket;
+mod stage;
+
+pub use change::{grown, per_second};
+pub use changes::{Change, ChangeRow, ChangeTable, Changes};
+pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
+pub use flow::Flow;
+pub use knob::{Knob, Place, Risk, Suggestion};
+pub use observed::Observed;
+pub use rule::{Evidence, Example, Finding, Folklore, Rule, Severity, Threshold, Victim};
+pub use settings::Settings;
+pub use snapshot::{Row, Snapshot, SourceStatus, Span, Table};
+pub use socket::{Protocol, Socket, SocketChange, SocketSums, SocketWatch, Sockets};
+pub use stage::{Stage, stage_of};

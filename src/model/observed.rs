@@ -1,0 +1,182 @@
+//! All that a rule may look at, and the words it builds its findings with.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Change, ChangeRow, ChangeTable, Changes, Counter, Evidence, Finding, Folklore, Instance, Kind, Knob, Place, Rule,
+    Settings, SocketChange, Sockets, Span, Suggestion, Victim, per_second,
+};
+
+/// What was observed in one network namespace over one window.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// By how much the counters changed.
+    pub changes: Changes,
+    /// What the sockets did. Absent where sock_diag gave nothing.
+    pub sockets: Option<Sockets>,
+    /// The settings that the rules asked for.
+    pub settings: Settings,
+    /// Limits that the user set otherwise: rule id and key.
+    pub thresholds: BTreeMap<(String, String), f64>,
+    /// What to write before a command so that it acts in the observed namespace.
+    pub enter: Option<String>,
+}
+
+impl Observed {
+    /// An observation of one second in which nothing happened.
+    pub fn quiet() -> Self {
+        Observed { changes: Changes { seconds: Some(1.0), ..Changes::default() }, ..Observed::default() }
+    }
+
+    /// The same, but `counter` grew by `amount` (a gauge: was at most that high).
+    pub fn with(self, counter: &'static Counter, amount: u64) -> Self {
+        self.with_at(counter, Instance::Only, amount)
+    }
+
+    /// The same for one instance.
+    pub fn with_at(mut self, counter: &'static Counter, instance: Instance, amount: u64) -> Self {
+        let change = match counter.kind {
+            Kind::Total => Change::Total { total: amount, delta: Some(amount) },
+            Kind::Gauge => Change::Gauge { value: amount, max: amount },
+        };
+        self.changes.tables.push(ChangeTable {
+            group: counter.group,
+            counters: vec![counter],
+            rows: vec![ChangeRow { instance, changes: vec![Some(change)] }],
+            read: [Span::default(); 2],
+        });
+        self
+    }
+
+    /// The same, with a setting of this value.
+    pub fn with_setting(mut self, path: &str, value: &str) -> Self {
+        self.settings.insert(path, value);
+        self
+    }
+
+    /// The same, with a socket that lost packets.
+    pub fn with_socket(mut self, change: SocketChange) -> Self {
+        self.sockets.get_or_insert_default().worst.push(change);
+        self
+    }
+
+    /// By how much `counter` grew, over all its rows; 0 if that is not known.
+    pub fn delta(&self, counter: &'static Counter) -> u64 {
+        self.changes.delta(counter).unwrap_or(0)
+    }
+
+    /// By how much several counters grew in all.
+    pub fn delta_of(&self, counters: &[&'static Counter]) -> u64 {
+        self.changes.delta_of(counters)
+    }
+
+    /// `amount` in this window, per second.
+    pub fn rate(&self, amount: u64) -> Option<f64> {
+        per_second(amount, self.changes.seconds?)
+    }
+
+    /// The limit `key` of `rule`: the user's, else the rule's own.
+    pub fn threshold(&self, rule: &Rule, key: &str) -> f64 {
+        let own = || rule.thresholds.iter().find(|t| t.key == key).map_or(f64::INFINITY, |t| t.default);
+        self.thresholds.get(&(rule.id.into(), key.into())).copied().unwrap_or_else(own)
+    }
+
+    /// The number that `counter` shows, over all rows.
+    pub fn evidence(&self, counter: &'static Counter, threshold: Option<f64>) -> Evidence {
+        let (delta, rate) = match counter.kind {
+            Kind::Total => (self.delta(counter), self.rate(self.delta(counter))),
+            Kind::Gauge => (self.changes.gauge(counter).map_or(0, |(max, _)| max), None),
+        };
+        Evidence { counter: counter.id(), instance: Instance::Only, delta, per_second: rate, threshold }
+    }
+
+    /// The sockets as victims; their processes are looked up later.
+    pub fn victims<'a>(&self, sockets: impl Iterator<Item = &'a SocketChange>) -> Vec<Victim> {
+        let victim = |change: &SocketChange| Victim {
+            local: Some(change.socket.local.to_string()),
+            lost: change.lost,
+            queue: Some([change.socket.queue.into(), change.socket.limit.into()]),
+            inode: change.socket.inode,
+            ..Victim::default()
+        };
+        sockets.map(victim).collect()
+    }
+
+    /// Suggests to raise `knob`, or says why it can't be: never below its present value, never out of its range.
+    pub fn raise(
+        &self,
+        knob: &'static Knob,
+        to: u64,
+        why: &str,
+        memory: impl Fn(u64) -> u64,
+    ) -> Result<Suggestion, String> {
+        let Some(from) = self.settings.number(&knob.path()) else {
+            return Err(format!(
+                "{} is what binds, but its present value is not known here; from inside a container only the host shows \
+                 machine-wide settings",
+                knob.id
+            ));
+        };
+        let to = to.min(*knob.range.end());
+        if to <= from {
+            return Err(format!("{} already is {from} {}: more would only hide the cause longer", knob.id, knob.unit));
+        }
+        let mut suggestion = self.suggest(knob, Instance::Only, from.to_string(), to.to_string(), why);
+        suggestion.memory_bytes = memory(to - from);
+        Ok(suggestion)
+    }
+
+    /// Suggests `knob` from one value to another.
+    pub fn suggest(&self, knob: &'static Knob, instance: Instance, from: String, to: String, why: &str) -> Suggestion {
+        let name = knob.name_of(&instance);
+        let (command, undo) = match knob.place {
+            Place::Sysctl => (self.sysctl(knob, &name, &to), self.sysctl(knob, &name, &from)),
+            Place::Application => (format!("{name} = {to}, in the application"), format!("{name} = {from}")),
+        };
+        Suggestion {
+            knob: name,
+            instance,
+            from,
+            to,
+            unit: knob.unit.into(),
+            why: why.into(),
+            risk: knob.risk,
+            memory_bytes: 0,
+            scope: knob.scope,
+            takes_effect: knob.takes_effect.into(),
+            command,
+            undo,
+            appliable: knob.place != Place::Application,
+        }
+    }
+
+    /// A machine-wide setting is changed from the host's own namespace, whatever namespace was looked at.
+    fn sysctl(&self, knob: &Knob, name: &str, value: &str) -> String {
+        let set = format!("sysctl -w {}", quoted(&format!("{name}={value}")));
+        match &self.enter {
+            Some(enter) if knob.scope != super::Scope::Machine => format!("{enter} {set}"),
+            _ => set,
+        }
+    }
+}
+
+impl Finding {
+    /// Adds a suggestion, or the reason why there is none.
+    pub fn suggest(&mut self, suggestion: Result<Suggestion, String>) {
+        match suggestion {
+            Ok(suggestion) => self.suggestions.push(suggestion),
+            Err(reason) => self.no_setting_helps = Some(reason),
+        }
+    }
+
+    /// Notes a setting that is often turned in this case and does not help.
+    pub fn refuse(&mut self, knob: &str, why: impl Into<String>) {
+        self.folklore.push(Folklore { knob: knob.into(), why: why.into() });
+    }
+}
+
+/// A word as a POSIX shell takes it unchanged.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,@".contains(c);
+    if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
