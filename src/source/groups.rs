@@ -1,0 +1,123 @@
+//! The kernel's tables: what each is called, what its rows stand for, how wide its cells are, and which file holds it.
+
+use super::sheet::Sheet;
+use super::text;
+use crate::model::{Group, Scope};
+
+/// Declares tables that are alike in all but their name.
+macro_rules! groups {
+    ($($(#[doc = $doc:literal])+ $name:ident: $id:literal, $scope:ident, $bits:literal bits $(, $folded:ident)?,
+       $origin:literal, $kernel:literal;)*) => {
+        $($(#[doc = $doc])+ pub static $name: Group = Group {
+            id: $id, scope: Scope::$scope, bits: $bits, folded: groups!(@ $($folded)?), origin: $origin, kernel: $kernel,
+        };)*
+        /// Every table that is read.
+        pub static GROUPS: &[&Group] = &[$(&$name),*];
+    };
+    (@ folded) => { true };
+    (@) => { false };
+}
+
+// SNMP counters are unsigned long per CPU, added up on reading: 64 bits on 64-bit kernels. Cells printed as %08x are
+// unsigned int, except the neighbour statistics, which are unsigned long.
+groups! {
+    /// Per-CPU receive statistics. Lines only for online CPUs.
+    SOFTNET: "softnet", Cpu, 32 bits, "/proc/net/softnet_stat", "net/core/net-procfs.c softnet_seq_show()";
+    /// How often each kind of softirq ran, per CPU.
+    SOFTIRQS: "softirqs", Cpu, 32 bits, "/proc/softirqs", "fs/proc/softirqs.c show_softirqs()";
+    /// Where each CPU's time went.
+    CPU: "cpu", Cpu, 64 bits, "/proc/stat", "fs/proc/stat.c show_stat()";
+    /// Sums over the machine.
+    STAT: "stat", Machine, 64 bits, "/proc/stat", "fs/proc/stat.c show_stat()";
+    /// IPv4.
+    IP: "Ip", Netns, 64 bits, "/proc/net/snmp", "net/ipv4/proc.c snmp4_ipstats_list";
+    /// ICMP over IPv4.
+    ICMP: "Icmp", Netns, 64 bits, "/proc/net/snmp", "net/ipv4/proc.c icmp_put()";
+    /// TCP over IPv4 and IPv6.
+    TCP: "Tcp", Netns, 64 bits, "/proc/net/snmp", "net/ipv4/proc.c snmp4_tcp_list";
+    /// UDP over IPv4.
+    UDP: "Udp", Netns, 64 bits, "/proc/net/snmp", "net/ipv4/proc.c snmp4_udp_list";
+    /// UDP-Lite over IPv4; gone since 7.1.
+    UDP_LITE: "UdpLite", Netns, 64 bits, "/proc/net/snmp", "net/ipv4/proc.c snmp4_udp_list";
+    /// More of TCP, and a few of other layers.
+    TCP_EXT: "TcpExt", Netns, 64 bits, "/proc/net/netstat", "net/ipv4/proc.c snmp4_net_list";
+    /// More of IPv4.
+    IP_EXT: "IpExt", Netns, 64 bits, "/proc/net/netstat", "net/ipv4/proc.c snmp4_ipextstats_list";
+    /// IPv6.
+    IP6: "Ip6", Netns, 64 bits, "/proc/net/snmp6", "net/ipv6/proc.c snmp6_ipstats_list";
+    /// ICMP over IPv6.
+    ICMP6: "Icmp6", Netns, 64 bits, "/proc/net/snmp6", "net/ipv6/proc.c snmp6_icmp6_list";
+    /// UDP over IPv6.
+    UDP6: "Udp6", Netns, 64 bits, "/proc/net/snmp6", "net/ipv6/proc.c snmp6_udp6_list";
+    /// UDP-Lite over IPv6; gone since 7.1.
+    UDP_LITE6: "UdpLite6", Netns, 64 bits, "/proc/net/snmp6", "net/ipv6/proc.c snmp6_udp6_list";
+    /// Sockets in use. `inuse` and `tw` are of the namespace, `orphan`, `alloc` and `mem` of the machine.
+    SOCKSTAT: "sockstat", Netns, 64 bits, "/proc/net/sockstat", "net/ipv4/proc.c sockstat_seq_show()";
+    /// IPv6 sockets in use.
+    SOCKSTAT6: "sockstat6", Netns, 64 bits, "/proc/net/sockstat6", "net/ipv6/proc.c sockstat6_seq_show()";
+    /// Connection tracking.
+    NF_CONNTRACK: "nf_conntrack", Netns, 32 bits, folded, "/proc/net/stat/nf_conntrack",
+        "net/netfilter/nf_conntrack_standalone.c ct_cpu_seq_show()";
+    /// The fill of the connection tracking table.
+    CONNTRACK: "conntrack", Netns, 64 bits, "/proc/sys/net/netfilter",
+        "net/netfilter/nf_conntrack_standalone.c nf_ct_sysctl_table";
+    /// The SYN proxy of netfilter.
+    SYNPROXY: "synproxy", Netns, 32 bits, folded, "/proc/net/stat/synproxy",
+        "net/netfilter/nf_synproxy_core.c synproxy_cpu_seq_show()";
+    /// The IPv4 neighbour table, one for the whole machine. Shown only in the initial network namespace.
+    ARP_CACHE: "arp_cache", Machine, 64 bits, folded, "/proc/net/stat/arp_cache",
+        "net/core/neighbour.c neigh_stat_seq_show()";
+    /// The IPv6 neighbour table, one for the whole machine. Shown only in the initial network namespace.
+    NDISC_CACHE: "ndisc_cache", Machine, 64 bits, folded, "/proc/net/stat/ndisc_cache",
+        "net/core/neighbour.c neigh_stat_seq_show()";
+    /// IPv4 routing. The cache is gone since 3.6; a few columns live on, counted for the whole machine.
+    RT_CACHE: "rt_cache", Machine, 32 bits, folded, "/proc/net/stat/rt_cache",
+        "net/ipv4/route.c rt_cpu_seq_show()";
+    /// Network devices.
+    LINK: "link", Device, 64 bits, "rtnetlink RTM_GETLINK, IFLA_STATS64", "net/core/rtnetlink.c rtnl_fill_stats()";
+}
+
+/// What the tables in a text file look like.
+#[derive(Clone, Copy)]
+pub enum Shape {
+    /// Tables that bear their group's id, or a single one.
+    Tables(fn(&[u8]) -> Vec<Sheet<'_>>),
+    /// Lines of one table: `TCP: inuse 5` is its column `TCP_inuse`.
+    Lines(fn(&[u8]) -> Vec<Sheet<'_>>),
+    /// A single number, the column of this name.
+    Number(&'static str),
+}
+
+/// A text file with one or more tables.
+pub struct Door {
+    /// Its path below the root.
+    pub path: &'static str,
+    /// The tables in it.
+    pub groups: &'static [&'static Group],
+    /// How its bytes become rows.
+    pub shape: Shape,
+}
+
+const fn door(path: &'static str, groups: &'static [&'static Group], shape: Shape) -> Door {
+    Door { path, groups, shape }
+}
+
+/// Every text file, in the order of reading: those whose counters are compared with each other stand together.
+/// `/proc/stat` is first: it tells which CPUs are online.
+pub static DOORS: &[Door] = &[
+    door("proc/stat", &[&CPU, &STAT], Shape::Tables(text::stat)),
+    door("proc/softirqs", &[&SOFTIRQS], Shape::Tables(text::cpu_columns)),
+    door("proc/net/softnet_stat", &[&SOFTNET], Shape::Tables(text::softnet)),
+    door("proc/net/snmp", &[&IP, &ICMP, &TCP, &UDP, &UDP_LITE], Shape::Tables(text::headed_pairs)),
+    door("proc/net/snmp6", &[&IP6, &ICMP6, &UDP6, &UDP_LITE6], Shape::Tables(text::prefixed_values)),
+    door("proc/net/netstat", &[&TCP_EXT, &IP_EXT], Shape::Tables(text::headed_pairs)),
+    door("proc/net/stat/nf_conntrack", &[&NF_CONNTRACK], Shape::Tables(text::hex_table)),
+    door("proc/net/sockstat", &[&SOCKSTAT], Shape::Lines(text::word_values)),
+    door("proc/net/sockstat6", &[&SOCKSTAT6], Shape::Lines(text::word_values)),
+    door("proc/net/stat/synproxy", &[&SYNPROXY], Shape::Tables(text::hex_table)),
+    door("proc/net/stat/arp_cache", &[&ARP_CACHE], Shape::Tables(text::hex_table)),
+    door("proc/net/stat/ndisc_cache", &[&NDISC_CACHE], Shape::Tables(text::hex_table)),
+    door("proc/net/stat/rt_cache", &[&RT_CACHE], Shape::Tables(text::hex_table)),
+    door("proc/sys/net/netfilter/nf_conntrack_count", &[&CONNTRACK], Shape::Number("count")),
+    door("proc/sys/net/netfilter/nf_conntrack_max", &[&CONNTRACK], Shape::Number("max")),
+];

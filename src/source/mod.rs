@@ -1,0 +1,17 @@
+//! Doors: bytes in, rows out, no meaning. A door reads (from the live kernel or a recorded tree, both through [`Host`])
+//! and hands the bytes to a parser that knows only their shape. Every parser takes what it can, counts what it can't,
+//! never panics, and never allocates more than its input is long.
+
+pub mod groups;
+pub mod host;
+pub mod link;
+pub mod netlink;
+pub mod owner;
+pub mod place;
+pub mod sheet;
+pub mod sockdiag;
+pub mod sysctl;
+pub mod text;
+
+pub use host::Host;
+pub use sheet::{Label, Sheet, SheetRow};

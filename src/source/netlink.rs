@@ -1,0 +1,270 @@
+//! A small synchronous netlink client for dumps: one request, messages handed over one by one, never all kept.
+//!
+//! What a dump promises: every message is whole (a cut-off datagram is an error, not a short table); a dump that the
+//! kernel says was disturbed (NLM_F_DUMP_INTR) is taken again, and in the end marked; nothing waits past the deadline.
+
+use std::io;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NlasIterator};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::netlink::SOCK_DIAG;
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use super::Host;
+
+/// How long any source may take. One that is stuck (a driver holding the kernel's rtnl lock) costs its rows only.
+pub const DEADLINE: Duration = Duration::from_secs(2);
+/// The kernel fills at most 32 KiB of the buffer that it is given (netlink_recvmsg(), net/netlink/af_netlink.c).
+const BUFFER: usize = 32 << 10;
+const HEADER: usize = 16;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// How often a disturbed dump is taken again.
+const TRIES: u32 = 3;
+
+/// A netlink family.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Family {
+    /// rtnetlink: devices, addresses, routes, neighbours, qdiscs.
+    Route,
+    /// sock_diag: sockets.
+    SockDiag,
+}
+
+impl Family {
+    fn protocol(self) -> Option<Protocol> {
+        match self {
+            // NETLINK_ROUTE is 0, which rustix writes as none.
+            Family::Route => None,
+            Family::SockDiag => Some(SOCK_DIAG),
+        }
+    }
+
+    fn folder(self) -> &'static str {
+        match self {
+            Family::Route => "route",
+            Family::SockDiag => "sock_diag",
+        }
+    }
+}
+
+/// A request for a dump.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The family that is asked.
+    pub family: Family,
+    /// Its name in a recorded tree: `.netlink/FAMILY/NAME.bin` holds the answer, message after message.
+    pub name: &'static str,
+    /// nlmsg_type.
+    pub kind: u16,
+    /// What stands behind the header.
+    pub payload: Vec<u8>,
+}
+
+/// How a dump went.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Dumped {
+    /// The kernel's tables changed under it, each time: rows may be missing or stand twice.
+    pub disturbed: bool,
+    /// Messages that made no sense.
+    pub bad: usize,
+}
+
+/// Takes a dump, from the live kernel or from the recording. `each` gets the payload of every message and says whether
+/// it could read it; `again` is called when the dump starts over, so that what was gathered can be dropped.
+pub fn dump<S>(
+    host: &Host,
+    request: &Request,
+    state: &mut S,
+    again: impl Fn(&mut S),
+    each: impl Fn(&mut S, &[u8]) -> bool,
+) -> io::Result<Dumped> {
+    if host.is_recorded() {
+        let mut bytes = Vec::new();
+        host.read(&format!(".netlink/{}/{}.bin", request.family.folder(), request.name), &mut bytes)?;
+        let mut dumped = Dumped::default();
+        messages(&bytes, &mut dumped, |payload| each(state, payload))?;
+        return Ok(dumped);
+    }
+    let mut dumped = Dumped::default();
+    for _ in 0..TRIES {
+        again(state);
+        dumped = dump_once(request, |payload| each(state, payload))?;
+        if !dumped.disturbed {
+            break;
+        }
+    }
+    Ok(dumped)
+}
+
+/// Runs `work` on a thread of its own (in the same network namespace) and gives up on it at the deadline.
+pub fn with_deadline<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let (done, wait) = mpsc::channel();
+    std::thread::Builder::new().name("netlink".into()).spawn(move || {
+        // Nobody listens any more when the deadline has passed.
+        let _ = done.send(work());
+    })?;
+    match wait.recv_timeout(DEADLINE) {
+        Ok(result) => result,
+        Err(_) => Err(late()),
+    }
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", DEADLINE.as_secs()))
+}
+
+fn dump_once(request: &Request, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
+    let start = Instant::now();
+    let socket = rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        request.family.protocol(),
+    )?;
+    rustix::net::send(&socket, &request.bytes(), SendFlags::empty())?;
+    let mut buffer = vec![0; BUFFER];
+    let mut dumped = Dumped::default();
+    loop {
+        let left = DEADLINE.checked_sub(start.elapsed()).ok_or_else(late)?;
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout))? == 0 {
+            return Err(late());
+        }
+        let (filled, whole) = rustix::net::recv(&socket, &mut buffer[..], RecvFlags::TRUNC)?;
+        if whole > filled {
+            return Err(io::Error::other(format!("an answer of {whole} bytes did not fit in {BUFFER}")));
+        }
+        if messages(&buffer[..filled], &mut dumped, &mut each)? {
+            return Ok(dumped);
+        }
+    }
+}
+
+/// Takes a datagram (or a recording) apart. True at the end of the dump.
+fn messages(mut bytes: &[u8], dumped: &mut Dumped, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
+    while !bytes.is_empty() {
+        // Also makes sure that the length in the header is at least the header's and at most the buffer's.
+        let Ok(message) = NetlinkBuffer::new_checked(bytes) else {
+            dumped.bad += 1;
+            return Ok(false);
+        };
+        dumped.disturbed |= message.flags() & NLM_F_DUMP_INTR != 0;
+        let payload = message.payload();
+        match message.message_type() {
+            NLMSG_DONE => {
+                return match error_code(payload) {
+                    Some(code) if code < 0 => Err(io::Error::from_raw_os_error(-code)),
+                    _ => Ok(true),
+                };
+            }
+            NLMSG_ERROR => {
+                return match error_code(payload) {
+                    Some(code) if code != 0 => Err(io::Error::from_raw_os_error(code.saturating_neg())),
+                    _ => Ok(true),
+                };
+            }
+            _ => dumped.bad += usize::from(!each(payload)),
+        }
+        let length = (message.length() as usize).next_multiple_of(4);
+        bytes = bytes.get(length..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+fn error_code(payload: &[u8]) -> Option<i32> {
+    Some(i32::from_ne_bytes(*payload.first_chunk()?))
+}
+
+/// The attributes in `bytes`: kind without flags, and value. Ends at the first that does not fit.
+pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    NlasIterator::new(bytes).map_while(Result::ok).map(|attribute| {
+        let value = attribute.into_inner();
+        let kind = u16::from_ne_bytes([value[2], value[3]]) & netlink_packet_core::NLA_TYPE_MASK;
+        let length = usize::from(u16::from_ne_bytes([value[0], value[1]]));
+        (kind, &value[4..length])
+    })
+}
+
+impl Request {
+    /// struct nlmsghdr, then the payload.
+    fn bytes(&self) -> Vec<u8> {
+        let length = (HEADER + self.payload.len()) as u32;
+        let mut bytes = Vec::with_capacity(length as usize);
+        bytes.extend_from_slice(&length.to_ne_bytes());
+        bytes.extend_from_slice(&self.kind.to_ne_bytes());
+        bytes.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+        bytes.extend_from_slice(&1_u32.to_ne_bytes());
+        bytes.extend_from_slice(&0_u32.to_ne_bytes());
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let request = Request { family: Family::Route, name: "", kind, payload: payload.to_vec() };
+        let mut bytes = request.bytes();
+        bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn take(bytes: &[u8]) -> (io::Result<bool>, Dumped, Vec<Vec<u8>>) {
+        let (mut dumped, mut seen) = (Dumped::default(), Vec::new());
+        let result = messages(bytes, &mut dumped, |payload| {
+            seen.push(payload.to_vec());
+            payload != b"bad!"
+        });
+        (result, dumped, seen)
+    }
+
+    #[test]
+    fn messages_are_handed_over_until_the_end() {
+        let bytes =
+            [message(16, 0, b"one!"), message(16, NLM_F_DUMP_INTR, b"bad!"), message(NLMSG_DONE, 0, &[0; 4])].concat();
+        let (result, dumped, seen) = take(&bytes);
+        assert!(result.unwrap());
+        assert_eq!((dumped, seen.len()), (Dumped { disturbed: true, bad: 1 }, 2));
+    }
+
+    #[test]
+    fn an_error_is_an_error() {
+        let (result, ..) = take(&message(NLMSG_ERROR, 0, &(-2_i32).to_ne_bytes()));
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_message_that_is_cut_off_is_counted() {
+        let mut bytes = message(16, 0, b"whole");
+        bytes.extend_from_slice(&message(16, 0, b"longer than this")[..20]);
+        let (result, dumped, seen) = take(&bytes);
+        assert!(!result.unwrap());
+        assert_eq!((dumped.bad, seen.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_stuck_source_costs_two_seconds_at_most() {
+        let start = Instant::now();
+        let stuck = || -> io::Result<()> {
+            std::thread::sleep(Duration::from_secs(60));
+            Ok(())
+        };
+        assert_eq!(with_deadline(stuck).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = take(&bytes);
+            let _ = attributes(&bytes).count();
+        }
+    }
+}
