@@ -1,0 +1,49 @@
+//! R9, ARP and neighbour discovery: who has which address on the link.
+
+use crate::counters;
+use crate::model::{Stage, Unit};
+use crate::source::groups::{ARP_CACHE, ICMP6, NDISC_CACHE, TCP_EXT};
+
+counters! {
+    /// ARP requests that were not answered because arp_filter says that another device is the right one.
+    /// net/ipv4/arp.c arp_filter().
+    ARP_FILTER = TCP_EXT.total("ArpFilter", Unit::Packets);
+    /// Look-ups in the IPv4 neighbour table. net/core/neighbour.c neigh_lookup().
+    ARP_LOOKUPS = ARP_CACHE.total("lookups", Unit::Events);
+    /// Look-ups in the IPv4 neighbour table that found an entry. net/core/neighbour.c neigh_lookup().
+    ARP_HITS = ARP_CACHE.total("hits", Unit::Events);
+    /// ARP requests by broadcast that were received. net/ipv4/arp.c arp_process().
+    ARP_PROBES_MCAST = ARP_CACHE.total("rcv_probes_mcast", Unit::Packets);
+    /// ARP requests to our own address that were received. net/ipv4/arp.c arp_process().
+    ARP_PROBES_UCAST = ARP_CACHE.total("rcv_probes_ucast", Unit::Packets);
+    /// Look-ups in the IPv6 neighbour table. net/core/neighbour.c neigh_lookup().
+    NDISC_LOOKUPS = NDISC_CACHE.total("lookups", Unit::Events);
+    /// Look-ups in the IPv6 neighbour table that found an entry. net/core/neighbour.c neigh_lookup().
+    NDISC_HITS = NDISC_CACHE.total("hits", Unit::Events);
+    /// Neighbour solicitations by multicast that were received. net/ipv6/ndisc.c ndisc_recv_ns().
+    NDISC_PROBES_MCAST = NDISC_CACHE.total("rcv_probes_mcast", Unit::Packets);
+    /// Neighbour solicitations to our own address that were received. net/ipv6/ndisc.c ndisc_recv_ns().
+    NDISC_PROBES_UCAST = NDISC_CACHE.total("rcv_probes_ucast", Unit::Packets);
+    /// Neighbour solicitations received (who has this IPv6 address?). net/ipv6/icmp.c icmpv6_rcv().
+    IN_NEIGHBOR_SOLICITS = ICMP6.total("InNeighborSolicits", Unit::Packets);
+    /// Neighbour advertisements received (I have it). net/ipv6/icmp.c icmpv6_rcv().
+    IN_NEIGHBOR_ADVERTISEMENTS = ICMP6.total("InNeighborAdvertisements", Unit::Packets);
+    /// Router solicitations received. net/ipv6/icmp.c icmpv6_rcv().
+    IN_ROUTER_SOLICITS = ICMP6.total("InRouterSolicits", Unit::Packets);
+    /// Router advertisements received. net/ipv6/icmp.c icmpv6_rcv().
+    IN_ROUTER_ADVERTISEMENTS = ICMP6.total("InRouterAdvertisements", Unit::Packets);
+}
+
+/// R9.
+pub static STAGE: Stage = Stage {
+    id: "arp",
+    title: "ARP and ND",
+    explain: "Requests for our addresses are answered and what others tell about theirs is remembered, in one table per \
+              protocol for the whole machine. ARP frames go no further; neighbour discovery is ICMPv6 and passes \
+              through IP.",
+    fed_by: None,
+    queues_in_sockets: false,
+    counters: COUNTERS,
+    rules: &[],
+    knobs: &[],
+};

@@ -1,0 +1,56 @@
+//! R11, local delivery or forwarding: the packet is for a socket here, or for another host.
+
+use crate::counters;
+use crate::model::flow::FORWARDED;
+use crate::model::{Flow, Stage, Unit};
+use crate::source::groups::{ICMP, ICMP6, IP, IP6, SOCKSTAT, SOCKSTAT6};
+
+counters! {
+    /// IPv4 packets given to a protocol here: TCP, UDP, ICMP or another. net/ipv4/ip_input.c ip_protocol_deliver_rcu().
+    IN_DELIVERS = IP.total("InDelivers", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: "forward" });
+    /// IPv6 packets given to a protocol here. net/ipv6/ip6_input.c ip6_protocol_deliver_rcu().
+    IN6_DELIVERS = IP6.total("InDelivers", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: "forward" });
+    /// IPv4 packets sent on to another host. net/ipv4/ip_forward.c ip_forward().
+    FORW_DATAGRAMS = IP.total("ForwDatagrams", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: FORWARDED });
+    /// IPv6 packets sent on to another host. net/ipv6/ip6_output.c ip6_forward().
+    OUT6_FORW_DATAGRAMS =
+        IP6.total("OutForwDatagrams", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: FORWARDED });
+    /// IPv4 packets of a protocol that nobody here handles; the sender is told. net/ipv4/ip_input.c
+    /// ip_protocol_deliver_rcu().
+    IN_UNKNOWN_PROTOS = IP.total("InUnknownProtos", Unit::Packets).flow(Flow::Unwanted { at: "ip_in" });
+    /// IPv6 packets of a protocol that nobody here handles; the sender is told. net/ipv6/ip6_input.c
+    /// ip6_protocol_deliver_rcu().
+    IN6_UNKNOWN_PROTOS = IP6.total("InUnknownProtos", Unit::Packets).flow(Flow::Unwanted { at: "ip_in" });
+    /// IPv6 packets to be sent on that are too big for the next link; the sender is told.
+    /// net/ipv6/ip6_output.c ip6_forward().
+    IN6_TOO_BIG = IP6.total("InTooBigErrors", Unit::Packets).flow(Flow::Lost { at: "ip_in" });
+    /// IPv4 packets too big for the next link that may not be fragmented (DF). Also counts our own packets.
+    /// net/ipv4/ip_forward.c ip_forward(), net/ipv4/ip_output.c ip_fragment().
+    FRAG_FAILS = IP.total("FragFails", Unit::Packets).flow(Flow::MayExplain { at: "forward", from: "ip_in" });
+    /// ICMP errors sent because a packet's time to live ran out on its way through us. net/ipv4/icmp.c.
+    OUT_TIME_EXCDS = ICMP.total("OutTimeExcds", Unit::Messages);
+    /// ICMP errors sent because a destination, port or protocol is not here. net/ipv4/icmp.c.
+    OUT_DEST_UNREACHS = ICMP.total("OutDestUnreachs", Unit::Messages);
+    /// ICMPv6 errors sent because a packet's hop limit ran out on its way through us. net/ipv6/icmp.c.
+    OUT6_TIME_EXCDS = ICMP6.total("OutTimeExcds", Unit::Messages);
+    /// ICMPv6 errors sent because a destination or port is not here. net/ipv6/icmp.c.
+    OUT6_DEST_UNREACHS = ICMP6.total("OutDestUnreachs", Unit::Messages);
+    /// Raw IPv4 sockets open: each sees copies of packets of its protocol. net/ipv4/proc.c sockstat_seq_show().
+    RAW_INUSE = SOCKSTAT.gauge("RAW_inuse", Unit::Sockets);
+    /// Raw IPv6 sockets open. net/ipv6/proc.c sockstat6_seq_show().
+    RAW6_INUSE = SOCKSTAT6.gauge("RAW6_inuse", Unit::Sockets);
+}
+
+/// R11.
+pub static STAGE: Stage = Stage {
+    id: "forward",
+    title: "delivery, forwarding",
+    explain: "Routing has decided: a packet for one of our addresses passes the firewall's INPUT hook and goes to its \
+              protocol; one for another host passes FORWARD, loses one hop of its life, and is sent on if it fits the \
+              next link.",
+    fed_by: None,
+    queues_in_sockets: false,
+    counters: COUNTERS,
+    rules: &[],
+    knobs: &[],
+};

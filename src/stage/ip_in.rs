@@ -1,0 +1,238 @@
+//! R10, IP input: header, options, routing.
+
+use crate::counters;
+use crate::model::{
+    Change, Example, Finding, Flow, Instance, Knob, Observed, Place, Risk, Rule, Scope, Severity, Stage, Threshold,
+    Unit,
+};
+use crate::source::groups::{IP, IP_EXT, IP6, RT_CACHE, SOCKSTAT, SOCKSTAT6, TCP_EXT};
+use crate::stage::link;
+
+counters! {
+    /// IPv4 packets received, after GRO, before any check. net/ipv4/ip_input.c ip_rcv_core().
+    IN_RECEIVES = IP.total("InReceives", Unit::Packets).flow(Flow::Pass { from: "ingress", to: "ip_in" });
+    /// IPv6 packets received, after GRO, before any check. net/ipv6/ip6_input.c ip6_rcv_core().
+    IN6_RECEIVES = IP6.total("InReceives", Unit::Packets).flow(Flow::Pass { from: "ingress", to: "ip_in" });
+    /// IPv4 packets with a broken header, a wrong header checksum, or no time to live left. net/ipv4/ip_input.c
+    /// ip_rcv_core(), net/ipv4/ip_forward.c.
+    IN_HDR_ERRORS =
+        IP.total("InHdrErrors", Unit::Packets).same_loss("ip-header").flow(Flow::Lost { at: "ip_in" });
+    /// IPv6 packets with a broken header or no hops left. net/ipv6/ip6_input.c ip6_rcv_core().
+    IN6_HDR_ERRORS = IP6.total("InHdrErrors", Unit::Packets).flow(Flow::Lost { at: "ip_in" });
+    /// IPv4 packets with a wrong header checksum; also in `Ip.InHdrErrors`. net/ipv4/ip_input.c ip_rcv_core().
+    IN_CSUM_ERRORS = IP_EXT.total("InCsumErrors", Unit::Packets).same_loss("ip-header");
+    /// IPv4 packets to an address that is not ours, while forwarding is off. net/ipv4/route.c ip_error().
+    IN_ADDR_ERRORS = IP.total("InAddrErrors", Unit::Packets).flow(Flow::Unwanted { at: "ip_in" });
+    /// IPv6 packets to or from an address that is not allowed here. net/ipv6/ip6_input.c, net/ipv6/route.c.
+    IN6_ADDR_ERRORS = IP6.total("InAddrErrors", Unit::Packets).flow(Flow::Unwanted { at: "ip_in" });
+    /// IPv4 packets to be sent on for which there is no route. net/ipv4/route.c ip_error().
+    IN_NO_ROUTES = IP_EXT.total("InNoRoutes", Unit::Packets).flow(Flow::Lost { at: "ip_in" });
+    /// IPv6 packets for which there is no route. net/ipv6/route.c ip6_pkt_drop().
+    IN6_NO_ROUTES = IP6.total("InNoRoutes", Unit::Packets).flow(Flow::Lost { at: "ip_in" });
+    /// IPv4 packets shorter than their header says. net/ipv4/ip_input.c ip_rcv_core().
+    IN_TRUNCATED = IP_EXT.total("InTruncatedPkts", Unit::Packets).flow(Flow::Lost { at: "ip_in" });
+    /// IPv6 packets shorter than their header says. net/ipv6/ip6_input.c ip6_rcv_core().
+    IN6_TRUNCATED = IP6.total("InTruncatedPkts", Unit::Packets).flow(Flow::Lost { at: "ip_in" });
+    /// IPv4 packets dropped for want of memory or for their options. net/ipv4/ip_input.c ip_rcv_core().
+    IN_DISCARDS = IP.total("InDiscards", Unit::Packets).flow(Flow::Lost { at: "ip_in" });
+    /// IPv6 packets dropped for want of memory or by policy. net/ipv6/ip6_input.c ip6_rcv_core().
+    IN6_DISCARDS = IP6.total("InDiscards", Unit::Packets).flow(Flow::Lost { at: "ip_in" });
+    /// IPv4 packets dropped because the route back to their sender is not the way they came (rp_filter).
+    /// net/ipv4/ip_input.c ip_rcv_finish_core().
+    REVERSE_PATH_FILTER = TCP_EXT.total("IPReversePathFilter", Unit::Packets).same_loss("rp_filter")
+        .flow(Flow::Lost { at: "ip_in" });
+    /// IPv4 fragments given to reassembly, also those that netfilter put together. net/ipv4/ip_fragment.c ip_defrag().
+    REASM_REQDS = IP.total("ReasmReqds", Unit::Fragments).flow(Flow::Merged { at: "ip_in" });
+    /// IPv4 packets put together from fragments. net/ipv4/ip_fragment.c ip_frag_reasm().
+    REASM_OKS = IP.total("ReasmOKs", Unit::Packets).flow(Flow::Unmerged { at: "ip_in" });
+    /// IPv4 packets that could not be put together: a fragment never came, memory ran out, or they were malformed.
+    /// net/ipv4/ip_fragment.c ip_expire().
+    REASM_FAILS = IP.total("ReasmFails", Unit::Packets).same_loss("reassembly").flow(Flow::LostMerged { at: "ip_in" });
+    /// IPv4 packets of which a fragment did not come in time; also in `Ip.ReasmFails`. net/ipv4/ip_fragment.c ip_expire().
+    REASM_TIMEOUT = IP.total("ReasmTimeout", Unit::Packets).same_loss("reassembly");
+    /// IPv4 fragments that overlapped others: malformed or an attack. net/ipv4/ip_fragment.c ip_frag_queue().
+    REASM_OVERLAPS = IP_EXT.total("ReasmOverlaps", Unit::Fragments);
+    /// IPv6 fragments given to reassembly. net/ipv6/reassembly.c ipv6_frag_rcv().
+    REASM6_REQDS = IP6.total("ReasmReqds", Unit::Fragments).flow(Flow::Merged { at: "ip_in" });
+    /// IPv6 packets put together from fragments. net/ipv6/reassembly.c ip6_frag_reasm().
+    REASM6_OKS = IP6.total("ReasmOKs", Unit::Packets).flow(Flow::Unmerged { at: "ip_in" });
+    /// IPv6 packets that could not be put together. net/ipv6/reassembly.c ip6frag_expire_frag_queue().
+    REASM6_FAILS = IP6.total("ReasmFails", Unit::Packets).same_loss("reassembly6").flow(Flow::LostMerged { at: "ip_in" });
+    /// IPv6 packets of which a fragment did not come in time; also in `Ip6.ReasmFails`. net/ipv6/reassembly.c.
+    REASM6_TIMEOUT = IP6.total("ReasmTimeout", Unit::Packets).same_loss("reassembly6");
+    /// IPv4 packets that wait for their other fragments. net/ipv4/proc.c sockstat_seq_show().
+    FRAG_INUSE = SOCKSTAT.gauge("FRAG_inuse", Unit::Packets);
+    /// Memory that waiting IPv4 fragments hold; the limit is net.ipv4.ipfrag_high_thresh.
+    /// net/ipv4/proc.c sockstat_seq_show().
+    FRAG_MEMORY = SOCKSTAT.gauge("FRAG_memory", Unit::Bytes);
+    /// IPv6 packets that wait for their other fragments. net/ipv6/proc.c sockstat6_seq_show().
+    FRAG6_INUSE = SOCKSTAT6.gauge("FRAG6_inuse", Unit::Packets);
+    /// Memory that waiting IPv6 fragments hold. net/ipv6/proc.c sockstat6_seq_show().
+    FRAG6_MEMORY = SOCKSTAT6.gauge("FRAG6_memory", Unit::Bytes);
+    /// IPv4 multicast packets received for groups that somebody here has joined. net/ipv4/ip_input.c
+    /// ip_rcv_finish_core().
+    IN_MCAST = IP_EXT.total("InMcastPkts", Unit::Packets);
+    /// IPv6 multicast packets received, also for groups that nobody here has joined: those end here and are in no other
+    /// counter. net/ipv6/ip6_input.c ip6_mc_input().
+    IN6_MCAST = IP6.total("InMcastPkts", Unit::Packets).flow(Flow::Uncertain { at: "ip_in" });
+    /// IPv4 broadcast packets received. net/ipv4/ip_input.c ip_rcv_finish_core().
+    IN_BCAST = IP_EXT.total("InBcastPkts", Unit::Packets);
+    /// Bytes of IPv4 received, headers included. net/ipv4/ip_input.c ip_rcv_core().
+    IN_OCTETS = IP_EXT.total("InOctets", Unit::Bytes);
+    /// Bytes of IPv6 received, headers included. net/ipv6/ip6_input.c ip6_rcv_core().
+    IN6_OCTETS = IP6.total("InOctets", Unit::Bytes);
+    /// Packets from a source address that can't be, of the whole machine. Those that rp_filter drops count here too.
+    /// net/ipv4/route.c ip_handle_martian_source().
+    IN_MARTIAN_SRC = RT_CACHE.total("in_martian_src", Unit::Packets).same_loss("rp_filter");
+    /// Packets to an address that can't be, of the whole machine. net/ipv4/route.c ip_route_input_slow().
+    IN_MARTIAN_DST = RT_CACHE.total("in_martian_dst", Unit::Packets);
+    /// Routing decisions that found no route, of the whole machine. net/ipv4/route.c ip_route_input_slow().
+    IN_NO_ROUTE = RT_CACHE.total("in_no_route", Unit::Packets);
+}
+
+static REVERSE_PATH: Rule = Rule {
+    id: "reverse-path-filter-drops",
+    title: "Packets are dropped because the route back to their sender is another",
+    explain: "With rp_filter=1 (strict) a packet is dropped unless the route to its sender leaves through the device it \
+              came in by. On a host with several uplinks, behind some load balancers and with tunnels, traffic rightly \
+              comes in by another way: then 2 (loose) is the value, which only asks that there is any route at all. \
+              The larger of conf.all and conf.DEVICE is in force. Spoofed packets and scans count here too: look where \
+              they come from before loosening it (net.ipv4.conf.all.log_martians=1 for a minute). \
+              IPv6 has no such setting; there firewall rules do it.",
+    triggers: &[&REVERSE_PATH_FILTER],
+    knobs: &[&RP_FILTER, &RP_FILTER_ALL],
+    thresholds: &[Threshold {
+        key: "info_below_per_second",
+        default: 0.1,
+        help: "packets/s below which it is noise; own",
+    }],
+    fires: reverse_path,
+    examples: &[
+        Example {
+            what: "20 packets in a second on a device with rp_filter=1",
+            severity: Some(Severity::Warning),
+            observed: || filtered(20, "1").with_setting("net/ipv4/conf/all/rp_filter", "0"),
+        },
+        Example {
+            what: "one packet in a minute",
+            severity: Some(Severity::Info),
+            observed: || {
+                let mut seen = filtered(1, "1");
+                seen.changes.seconds = Some(60.0);
+                seen
+            },
+        },
+        Example { what: "strict filtering that drops nothing", severity: None, observed: || filtered(0, "1") },
+    ],
+};
+
+fn filtered(packets: u64, strict: &str) -> Observed {
+    Observed::quiet()
+        .with(&REVERSE_PATH_FILTER, packets)
+        .with_at(&link::RX_PACKETS, Instance::device("eth1"), 1000)
+        .with_setting("net/ipv4/conf/eth1/rp_filter", strict)
+}
+
+fn reverse_path(seen: &Observed, rule: &Rule) -> Option<Finding> {
+    let lost = seen.delta(&REVERSE_PATH_FILTER);
+    if lost == 0 {
+        return None;
+    }
+    let noise = seen.threshold(rule, "info_below_per_second");
+    let severity = if seen.rate(lost).is_some_and(|rate| rate < noise) { Severity::Info } else { Severity::Warning };
+    let strict = strict_devices(seen);
+    let names = strict.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let mut finding = Finding::new(rule, severity, Scope::Netns, lost, "");
+    finding.evidence.push(seen.evidence(&REVERSE_PATH_FILTER, Some(noise)));
+    match strict.len() {
+        0 => {
+            finding.why =
+                "no device filters strictly: these packets come from addresses to which there is no route at all"
+                    .into();
+            finding.no_setting_helps = Some(
+                "either a route to the sender is missing, or the sender is spoofed: look at the routing table".into(),
+            );
+        }
+        1 => finding.why = format!("{names} filters strictly, and is the only device with traffic that does"),
+        _ => finding.why = format!("{names} filter strictly; the counter does not say which of them dropped"),
+    }
+    for (device, _) in strict.iter().take(3) {
+        finding.suggestions.push(seen.suggest(
+            &RP_FILTER,
+            Instance::device(device.clone()),
+            seen.settings.get(&RP_FILTER.path_of(&Instance::device(device.clone()))).unwrap_or("0").into(),
+            "2".into(),
+            "loose: accept what has any route back; the larger of this and conf.all is in force",
+        ));
+    }
+    Some(finding)
+}
+
+/// Devices in strict mode that received something in the window, the busiest first: the counter is one for the
+/// namespace.
+fn strict_devices(seen: &Observed) -> Vec<(String, u64)> {
+    let all = seen.settings.number("net/ipv4/conf/all/rp_filter").unwrap_or(0);
+    let received = |device: &str| {
+        seen.changes.each(&link::RX_PACKETS).find_map(|(instance, change)| match (instance, change) {
+            (Instance::Device { device: name }, Change::Total { delta, .. }) if name == device => {
+                Some(delta.unwrap_or(0))
+            }
+            _ => None,
+        })
+    };
+    let mut devices: Vec<(String, u64)> = seen
+        .settings
+        .between("net/ipv4/conf/", "/rp_filter")
+        .filter(|(device, own)| !["all", "default", "lo"].contains(device) && own.parse().unwrap_or(0).max(all) == 1)
+        // A device whose counters are not known may well be the one.
+        .map(|(device, _)| (device.to_owned(), received(device).unwrap_or(1)))
+        .filter(|(_, received)| *received > 0)
+        .collect();
+    devices.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    devices
+}
+
+static RP_FILTER: Knob = Knob {
+    id: "net.ipv4.conf.DEV.rp_filter",
+    place: Place::Sysctl,
+    scope: Scope::Netns,
+    unit: "mode",
+    range: 0..=2,
+    default: "0 in the kernel; distributions set 1 or 2",
+    help: "Whether the sender of a packet must be reachable: 0 not asked, 1 (strict) through the device it came in by, 2 \
+           (loose) through any. The larger of conf.all and conf.DEVICE is in force.",
+    formula: "2 where traffic rightly comes in by another way than it leaves",
+    risk: Risk::Medium,
+    harm: "senders can pretend to be any host that is routed somewhere",
+    takes_effect: "at once",
+    keep: "sysctl.d",
+};
+
+static RP_FILTER_ALL: Knob = Knob {
+    id: "net.ipv4.conf.all.rp_filter",
+    place: Place::Sysctl,
+    scope: Scope::Netns,
+    unit: "mode",
+    range: 0..=2,
+    default: "0",
+    help: "The same for all devices: the larger of this and conf.DEVICE is in force.",
+    formula: "leave it at 0 and set the devices",
+    risk: Risk::Medium,
+    harm: "acts on every device",
+    takes_effect: "at once",
+    keep: "sysctl.d",
+};
+
+/// R10.
+pub static STAGE: Stage = Stage {
+    id: "ip_in",
+    title: "IP input",
+    explain: "IP checks the header, lets netfilter see the packet (PREROUTING: conntrack, NAT), puts fragments together \
+              and asks the routing table: for us, for another host, or for nobody. What netfilter, XFRM policies or \
+              the martian check take out here is in no counter of IP; the ledger's unexplained packets are those.",
+    fed_by: None,
+    queues_in_sockets: false,
+    counters: COUNTERS,
+    rules: &[&REVERSE_PATH],
+    knobs: &[&RP_FILTER, &RP_FILTER_ALL],
+};

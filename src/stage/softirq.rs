@@ -1,0 +1,32 @@
+//! R4, receive softirq: the kernel polls the rings that have something.
+
+use crate::counters;
+use crate::model::{Stage, Unit};
+use crate::source::groups::{CPU, SOFTIRQS, SOFTNET};
+
+counters! {
+    /// Times that a CPU stopped polling because its budget of packets or time was used up. No packet is lost by that; a
+    /// few a second are normal under load. net/core/dev.c net_rx_action(), column 3.
+    TIME_SQUEEZE = SOFTNET.total("time_squeeze", Unit::Events).column(2);
+    /// Runs of the receive softirq on a CPU. It also frees sent packets, so this is no count of received ones.
+    /// fs/proc/softirqs.c show_softirqs().
+    NET_RX = SOFTIRQS.total("NET_RX", Unit::Runs);
+    /// Runs of the transmit softirq on a CPU. fs/proc/softirqs.c show_softirqs().
+    NET_TX = SOFTIRQS.total("NET_TX", Unit::Runs);
+    /// Time that a CPU spent in softirqs of all kinds. fs/proc/stat.c show_stat(), 7th time of the line; in 1/USER_HZ s.
+    SOFTIRQ = CPU.total("softirq", Unit::Ticks).column(6);
+}
+
+/// R4.
+pub static STAGE: Stage = Stage {
+    id: "softirq",
+    title: "receive softirq",
+    explain: "net_rx_action() polls one ring after the other, at most netdev_budget packets or netdev_budget_usecs of \
+              time, then lets others run and comes back. Nothing is lost here; but while a CPU is busy elsewhere its \
+              rings fill up, and the loss shows at the ring.",
+    fed_by: None,
+    queues_in_sockets: false,
+    counters: COUNTERS,
+    rules: &[],
+    knobs: &[],
+};

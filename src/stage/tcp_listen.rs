@@ -1,0 +1,222 @@
+//! R13, TCP handshake: new connections.
+
+use crate::counters;
+use crate::model::{
+    Example, Finding, Flow, Instance, Knob, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket,
+    SocketChange, Stage, Threshold, Unit,
+};
+use crate::source::groups::{TCP, TCP_EXT};
+
+counters! {
+    /// Connections that were opened to us. net/ipv4/tcp_minisocks.c tcp_create_openreq_child().
+    PASSIVE_OPENS = TCP.total("PassiveOpens", Unit::Connections);
+    /// Handshakes that were broken off. net/ipv4/tcp.c tcp_set_state().
+    ATTEMPT_FAILS = TCP.total("AttemptFails", Unit::Connections);
+    /// Resets sent: to closed ports, and to what belongs to no connection. net/ipv4/tcp_ipv4.c tcp_v4_send_reset().
+    OUT_RSTS = TCP.total("OutRsts", Unit::Segments);
+    /// SYNs and final ACKs of a handshake that were dropped, for whatever reason. Clients try again after 1, 2, 4... s,
+    /// and each try counts. net/ipv4/tcp_ipv4.c tcp_v4_syn_recv_sock(), net/ipv4/tcp_input.c tcp_conn_request().
+    LISTEN_DROPS =
+        TCP_EXT.total("ListenDrops", Unit::Segments).same_loss("listen").flow(Flow::Lost { at: "tcp_listen" });
+    /// SYNs and final ACKs that were dropped because the accept queue of their socket was full; also in
+    /// `TcpExt.ListenDrops`. net/ipv4/tcp_input.c tcp_conn_request(), net/ipv4/tcp_ipv4.c tcp_v4_syn_recv_sock().
+    LISTEN_OVERFLOWS = TCP_EXT.total("ListenOverflows", Unit::Segments).same_loss("listen");
+    /// SYNs answered with a cookie because too many handshakes were under way. net/ipv4/tcp_input.c tcp_conn_request().
+    REQ_Q_FULL_DO_COOKIES = TCP_EXT.total("TCPReqQFullDoCookies", Unit::Segments);
+    /// SYNs dropped because too many handshakes were under way and cookies are off; also in `TcpExt.ListenDrops`.
+    /// net/ipv4/tcp_input.c tcp_conn_request().
+    REQ_Q_FULL_DROP = TCP_EXT.total("TCPReqQFullDrop", Unit::Segments).same_loss("listen");
+    /// Cookies sent. net/ipv4/syncookies.c cookie_init_sequence().
+    SYNCOOKIES_SENT = TCP_EXT.total("SyncookiesSent", Unit::Segments);
+    /// Right cookies that came back. net/ipv4/syncookies.c cookie_v4_check().
+    SYNCOOKIES_RECV = TCP_EXT.total("SyncookiesRecv", Unit::Segments);
+    /// Wrong cookies that came back. net/ipv4/syncookies.c cookie_v4_check().
+    SYNCOOKIES_FAILED = TCP_EXT.total("SyncookiesFailed", Unit::Segments);
+    /// Handshakes that the client reset. net/ipv4/tcp_minisocks.c tcp_check_req().
+    EMBRYONIC_RSTS = TCP_EXT.total("EmbryonicRsts", Unit::Connections);
+    /// Final ACKs set aside because the socket waits for data first (TCP_DEFER_ACCEPT). Not a loss.
+    /// net/ipv4/tcp_minisocks.c tcp_check_req().
+    DEFER_ACCEPT_DROP = TCP_EXT.total("TCPDeferAcceptDrop", Unit::Segments);
+    /// Connections with data in their SYN that found the queue for such full: they go on without it.
+    /// net/ipv4/tcp_fastopen.c tcp_fastopen_queue_check().
+    FASTOPEN_LISTEN_OVERFLOW = TCP_EXT.total("TCPFastOpenListenOverflow", Unit::Connections);
+    /// Connections with data in their SYN that were taken. net/ipv4/tcp_fastopen.c tcp_try_fastopen().
+    FASTOPEN_PASSIVE = TCP_EXT.total("TCPFastOpenPassive", Unit::Connections);
+    /// Connections with data in their SYN whose cookie was wrong. net/ipv4/tcp_fastopen.c tcp_try_fastopen().
+    FASTOPEN_PASSIVE_FAIL = TCP_EXT.total("TCPFastOpenPassiveFail", Unit::Connections);
+    /// Handshakes moved to another socket when theirs was closed. net/ipv4/inet_connection_sock.c, since 5.14.
+    MIGRATE_REQ_SUCCESS = TCP_EXT.total("TCPMigrateReqSuccess", Unit::Connections);
+    /// Handshakes lost because their socket was closed and no other took them. net/ipv4/inet_connection_sock.c, since
+    /// 5.14.
+    MIGRATE_REQ_FAILURE = TCP_EXT.total("TCPMigrateReqFailure", Unit::Connections);
+}
+
+static OVERFLOW: Rule = Rule {
+    id: "accept-queue-overflow",
+    title: "A listening socket's accept queue is full: new connections are dropped",
+    explain: "A finished handshake waits in the accept queue until the application calls accept(). The queue holds as \
+              many as the application asked for in listen(), but not more than net.core.somaxconn (when listen() was \
+              called). When it is full the kernel drops SYNs and final ACKs; clients try again after 1, 2, 4 seconds, \
+              so users see slow connections rather than errors, and every try counts again. Whether the application's \
+              number or somaxconn is the smaller decides which to raise; raising the other does nothing. A process that \
+              accepts nothing at all needs no longer queue but a cure: a blocked loop, a full disk, too few threads. \
+              TcpExt.TCPBacklogDrop is something else.",
+    triggers: &[&LISTEN_OVERFLOWS],
+    knobs: &[&SOMAXCONN, &LISTEN_BACKLOG],
+    thresholds: &[
+        Threshold { key: "warning_per_second", default: 1.0, help: "segments/s dropped; netdata's tcp_listen alarm" },
+        Threshold { key: "critical_per_second", default: 5.0, help: "segments/s dropped; netdata's tcp_listen alarm" },
+    ],
+    fires: overflow,
+    examples: &[
+        Example {
+            what: "30 SYNs dropped in a second, the queue is as long as somaxconn allows",
+            severity: Some(Severity::Critical),
+            observed: || overflowing(30, 128, 40),
+        },
+        Example {
+            what: "2 SYNs dropped in a second, the application asked for a queue of 16",
+            severity: Some(Severity::Warning),
+            observed: || overflowing(2, 16, 5),
+        },
+        Example {
+            what: "one SYN dropped in ten seconds",
+            severity: Some(Severity::Info),
+            observed: || {
+                let mut seen = overflowing(1, 128, 5);
+                seen.changes.seconds = Some(10.0);
+                seen
+            },
+        },
+        Example {
+            what: "listen drops of another cause",
+            severity: None,
+            observed: || Observed::quiet().with(&LISTEN_DROPS, 30),
+        },
+    ],
+};
+
+fn overflowing(lost: u64, backlog: u32, accepted: u64) -> Observed {
+    let local = Socket::address([0; 16], false, 443);
+    let socket =
+        Socket { cookie: 1, protocol: Protocol::Listen, local, inode: 0, queue: 0, limit: backlog, drops: lost as u32 };
+    Observed::quiet()
+        .with(&LISTEN_OVERFLOWS, lost)
+        .with(&PASSIVE_OPENS, accepted)
+        .with_setting("net/core/somaxconn", "128")
+        .with_socket(SocketChange { socket, lost, queue_max: backlog + 1, queue_min: Some(0) })
+}
+
+fn overflow(seen: &Observed, rule: &Rule) -> Option<Finding> {
+    let lost = seen.delta(&LISTEN_OVERFLOWS);
+    if lost == 0 {
+        return None;
+    }
+    let (warning, critical) = (seen.threshold(rule, "warning_per_second"), seen.threshold(rule, "critical_per_second"));
+    let severity = match seen.rate(lost) {
+        Some(rate) if rate >= critical => Severity::Critical,
+        Some(rate) if rate >= warning => Severity::Warning,
+        _ => Severity::Info,
+    };
+    let mut finding = Finding::new(rule, severity, Scope::Netns, lost, "");
+    finding.evidence.push(seen.evidence(&LISTEN_OVERFLOWS, Some(warning)));
+    let listeners = || seen.sockets.iter().flat_map(|sockets| sockets.worst_of(Protocol::Listen));
+    finding.victims = seen.victims(listeners());
+    let Some(worst) = listeners().next() else {
+        finding.why = "which listening socket overflows is not known: it was closed, or sockets can't be read".into();
+        finding.no_setting_helps = Some("whether the application's backlog or somaxconn binds can't be told".into());
+        return Some(finding);
+    };
+    finding.instance = Instance::Socket { socket: worst.socket.local.to_string() };
+    let opened = seen.delta(&PASSIVE_OPENS);
+    finding.why = format!(
+        "{} holds {} connections that wait to be accepted; up to {} were seen",
+        worst.socket.local, worst.socket.limit, worst.queue_max
+    );
+    if opened == 0 && worst.never_drained() {
+        finding.no_setting_helps = Some(
+            "the application accepted no connection in this window: its accept loop is blocked or dead. A longer queue \
+             would only fill as well; restart or mend the application"
+                .into(),
+        );
+        finding.refuse("net.core.somaxconn", "a longer queue that nobody empties fills as well");
+        return Some(finding);
+    }
+    let somaxconn = seen.settings.number(&SOMAXCONN.path());
+    let backlog = u64::from(worst.socket.limit);
+    let longer = (2 * backlog).max(backlog + worst.lost).next_power_of_two().clamp(128, *SOMAXCONN.range.end());
+    if somaxconn.is_none_or(|somaxconn| backlog >= somaxconn) {
+        finding.why += "; that is net.core.somaxconn, so the application asked for as many or more";
+        finding.suggest(seen.raise(
+            &SOMAXCONN,
+            longer,
+            "room for the present queue and all that was turned away in this window",
+            // A waiting connection is a whole socket: about 2.5 KiB with its buffers empty.
+            |more| more * 2560,
+        ));
+    } else {
+        finding.why += &format!(
+            "; the application asked for that number, net.core.somaxconn would allow {}",
+            somaxconn.unwrap_or(0)
+        );
+        let longer = longer.min(somaxconn.unwrap_or(longer)).max(backlog + 1);
+        let mut suggestion = seen.suggest(
+            &LISTEN_BACKLOG,
+            finding.instance.clone(),
+            backlog.to_string(),
+            longer.to_string(),
+            "room for the present queue and all that was turned away in this window",
+        );
+        suggestion.memory_bytes = (longer - backlog) * 2560;
+        finding.suggestions.push(suggestion);
+        finding.no_setting_helps =
+            Some("the length of this queue is the application's own: only its configuration changes it".into());
+        finding.refuse("net.core.somaxconn", "it is larger than what the application asks for, so it does not bind");
+    }
+    finding.refuse("net.ipv4.tcp_max_syn_backlog", "it has no effect while tcp_syncookies is 1, and is not this queue");
+    Some(finding)
+}
+
+static SOMAXCONN: Knob = Knob {
+    id: "net.core.somaxconn",
+    place: Place::Sysctl,
+    scope: Scope::Netns,
+    unit: "connections",
+    range: 1..=65_535,
+    default: "4096 since 5.4, 128 before",
+    help: "Longest accept queue that an application may ask for in listen(). A larger number there is cut to this.",
+    formula: "new connections per second times the longest pause of the accept loop in seconds, times two",
+    risk: Risk::Low,
+    harm: "memory for connections that nobody serves yet; hides a slow application",
+    takes_effect: "at the next listen(): restart the application",
+    keep: "sysctl.d",
+};
+
+static LISTEN_BACKLOG: Knob = Knob {
+    id: "listen.backlog",
+    place: Place::Application,
+    scope: Scope::Application,
+    unit: "connections",
+    range: 1..=65_535,
+    default: "511 in nginx and redis; somaxconn in Go",
+    help: "The number that an application gives to listen(): how many finished handshakes may wait to be accepted.",
+    formula: "as large as net.core.somaxconn",
+    risk: Risk::Low,
+    harm: "memory for connections that nobody serves yet",
+    takes_effect: "at the next listen(): restart the application",
+    keep: "the application's configuration",
+};
+
+/// R13.
+pub static STAGE: Stage = Stage {
+    id: "tcp_listen",
+    title: "TCP handshake",
+    explain: "A SYN to a listening socket makes a request and is answered; the client's ACK turns it into a connection, \
+              which waits in the accept queue until the application takes it. Both queues are limited by the listener's \
+              backlog: the smaller of the number given to listen() and net.core.somaxconn.",
+    fed_by: None,
+    queues_in_sockets: false,
+    counters: COUNTERS,
+    rules: &[&OVERFLOW],
+    knobs: &[&SOMAXCONN, &LISTEN_BACKLOG],
+};
