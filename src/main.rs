@@ -1,1 +1,79 @@
-fn main() {}
+//! The program: reads the command line, runs a verb, turns an error into two lines and an exit code.
+
+use std::io::{BufWriter, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anstream::{AutoStream, ColorChoice};
+use clap::Parser;
+use netstat_deep::cli::{Cli, Color, Verb};
+use netstat_deep::command::{explain, generate, rx};
+use netstat_deep::error::Error;
+use signal_hook::consts::SIGINT;
+
+fn main() -> ExitCode {
+    let result = Cli::try_parse().map_or_else(usage, |cli| run(&cli));
+    match result {
+        Ok(code) => code.into(),
+        Err(error) => {
+            if error.exit_code() != 0 {
+                eprintln!("netstat-deep: {error}");
+                eprintln!("  {}", error.what_to_do().unwrap_or("see 'netstat-deep --help'"));
+            }
+            error.exit_code().into()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<u8, Error> {
+    let color = match &cli.verb {
+        Verb::Rx(args) => args.color,
+        Verb::Explain(_) | Verb::Generate(_) => Color::Auto,
+    };
+    let choice = match color {
+        Color::Auto => AutoStream::choice(&std::io::stdout()),
+        Color::Always => ColorChoice::AlwaysAnsi,
+        Color::Never => ColorChoice::Never,
+    };
+    let mut out = BufWriter::new(AutoStream::new(std::io::stdout(), choice));
+    let code = match &cli.verb {
+        Verb::Rx(args) => rx::run(args, &mut out, &stop_on_interrupt()),
+        Verb::Explain(args) => explain::run(args, &mut out),
+        Verb::Generate(args) => generate::run(args, &mut out),
+    }?;
+    out.flush().map_err(Error::output)?;
+    Ok(code)
+}
+
+/// The first interrupt ends the window and shows what there is; a second one ends the program.
+fn stop_on_interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    // Without a handler an interrupt simply ends the program, as ever.
+    let _ = signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&stop));
+    let _ = signal_hook::flag::register(SIGINT, Arc::clone(&stop));
+    stop
+}
+
+/// Help and version are no errors; what clap has to say of the others is cut to one line, and one for what to do.
+fn usage(error: clap::Error) -> Result<u8, Error> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
+        error.print().map_err(Error::output)?;
+        return Ok(0);
+    }
+    if error.kind() == DisplayHelpOnMissingArgumentOrSubcommand {
+        error.print().map_err(Error::output)?;
+        return Ok(netstat_deep::error::EXIT_USAGE);
+    }
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or("the command line makes no sense").trim_start_matches("error: ").to_owned();
+    let more: Vec<&str> = lines.collect();
+    let tip = more
+        .iter()
+        .find_map(|line| line.strip_prefix("tip: ").or_else(|| line.strip_prefix("[possible values:").map(|_| *line)));
+    let missing = (what.ends_with(':')).then(|| more.first().copied().unwrap_or_default());
+    let what = missing.map_or(what.clone(), |missing| format!("{what} {missing}"));
+    Err(Error::usage(what).hint(tip.unwrap_or("see 'netstat-deep --help', or --help behind the verb").to_owned()))
+}

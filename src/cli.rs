@@ -1,0 +1,173 @@
+//! The command line: what may be typed. What it means stands in `command/`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::Severity;
+
+/// Shows where this host loses packets, why, who is hurt, and which setting binds.
+#[derive(Debug, Parser)]
+#[command(name = "netstat-deep", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 --check found something, 2 usage or input error, 3 privilege or kernel \
+                        feature missing that was asked for, 130 interrupted.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Report on the receive path: what came in, what was lost where, who was hurt, which setting binds
+    Rx(RxArgs),
+    /// Explain a counter, rule, knob or stage: what it is, what to do, what not to do
+    Explain(ExplainArgs),
+    /// Write the papers made from the code: man pages, completions, JSON schema
+    #[command(hide = true)]
+    Generate(GenerateArgs),
+}
+
+/// Report on the receive path.
+#[derive(Debug, Args)]
+pub struct RxArgs {
+    /// Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    pub interval: Duration,
+    /// How many windows, one after the other; 0 is without end
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
+    pub count: u64,
+    /// Of the devices, show only this one
+    #[arg(long, value_name = "DEVICE")]
+    pub dev: Option<String>,
+    /// Look at this network namespace: a name that 'ip netns' knows, a path, or pid:N
+    #[arg(long, value_name = "NAME|PATH|pid:N")]
+    pub netns: Option<String>,
+    /// How to show it
+    #[arg(short, long, value_enum, default_value_t = Format::Table, conflicts_with_all = ["json", "jsonl"])]
+    pub output: Format,
+    /// One JSON document, the same as --output json
+    #[arg(long, conflicts_with = "jsonl")]
+    pub json: bool,
+    /// A JSON document a line and window, the same as --output jsonl
+    #[arg(long)]
+    pub jsonl: bool,
+    /// Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/
+    #[arg(long, value_name = "DIR", conflicts_with = "netns")]
+    pub root: Option<PathBuf>,
+    /// Exit with 1 if there is a finding of this severity or above
+    #[arg(long, value_enum, value_name = "SEVERITY", num_args = 0..=1, require_equals = true, default_missing_value = "critical")]
+    pub check: Option<Severity>,
+    /// Leave out findings of this rule, or of this rule for this instance
+    #[arg(long, value_name = "ID[:INSTANCE]")]
+    pub ignore: Vec<String>,
+    /// Limits of rules other than the built-in ones: a TOML file with a table per rule
+    #[arg(long, value_name = "FILE")]
+    pub thresholds: Option<PathBuf>,
+    /// When to use colour
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Show the counters that moved too; twice, also those that did not, and the sources
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// How to show a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// A JSON document a line
+    Jsonl,
+    /// For Prometheus
+    Openmetrics,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Also in a pipe
+    Always,
+    /// Never
+    Never,
+}
+
+/// Explain something.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A counter (Udp.RcvbufErrors), rule (backlog-overflow), knob (net.core.rmem_max) or stage (udp_in)
+    #[arg(required_unless_present = "list")]
+    pub id: Option<String>,
+    /// List all that can be explained
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// Write the papers made from the code.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// The folder that holds README.md, man/ and completions/
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+}
+
+impl RxArgs {
+    /// The format, however it was asked for.
+    pub fn format(&self) -> Format {
+        match (self.json, self.jsonl) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Jsonl,
+            _ => self.output,
+        }
+    }
+}
+
+/// The shortest window: below it, reading takes a good part of it.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// A time: a number and ms, s, m or h; a bare number is seconds.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[number.len()..] {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        other => return Err(format!("'{other}' is no unit of time; use ms, s, m or h")),
+    };
+    let value: f64 = number.parse().map_err(|_| "not a number".to_string())?;
+    let time = Duration::try_from_secs_f64(value * unit).map_err(|_| "not a length of time".to_string())?;
+    if time.is_zero() || (SHORTEST..=LONGEST).contains(&time) {
+        Ok(time)
+    } else {
+        Err("not between 10ms and 24h (or 0)".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, ms) in [("1s", 1000), ("500ms", 500), ("2m", 120_000), ("0", 0), ("1.5", 1500)] {
+            assert_eq!(parse_interval(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "s", "-1s", "1y", "1ms", "1e99s", "nan"] {
+            assert!(parse_interval(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! `rx`: the report on the receive path.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::choice::{Ignored, thresholds};
+use crate::cli::{Format, RxArgs};
+use crate::diagnose::{diagnose, wanted_knobs};
+use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
+use crate::ledger;
+use crate::model::{Finding, Instance, Knob, Observed, Scope, Settings, Severity, SourceStatus};
+use crate::observe::{Observer, Window};
+use crate::render::{self, Look};
+use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
+use crate::source::place::{self, Place};
+use crate::source::{Host, groups, owner, sysctl, text};
+use crate::stage::RECEIVE;
+
+/// A progress bar is shown for windows longer than this.
+const WORTH_A_BAR: Duration = Duration::from_secs(2);
+
+/// Watches the receive path and reports on it, once or window after window.
+pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
+    let hosts = args.root.as_deref().map_or_else(|| Ok(vec![Host::Live]), Host::recorded)?;
+    let run = Run {
+        args,
+        stop,
+        ignored: Ignored::new(&args.ignore)?,
+        thresholds: args.thresholds.as_deref().map_or_else(|| Ok(BTreeMap::new()), thresholds)?,
+        home: Place::here_pinned(),
+        place: args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?,
+    };
+    let worst = run.place.inside(|| run.windows(&hosts, out)).flatten()?;
+    Ok(match (args.check, worst) {
+        _ if stop.load(Ordering::Relaxed) => EXIT_INTERRUPTED,
+        (Some(limit), Some(worst)) if worst >= limit => EXIT_FOUND,
+        _ => 0,
+    })
+}
+
+struct Run<'a> {
+    args: &'a RxArgs,
+    stop: &'a AtomicBool,
+    ignored: Ignored,
+    thresholds: BTreeMap<(String, String), f64>,
+    /// The namespace that we came from: machine-wide settings show only there, if anywhere.
+    home: Place,
+    place: Place,
+}
+
+impl Run<'_> {
+    /// Reports on window after window; returns the worst severity found. Runs inside the observed namespace.
+    fn windows(&self, hosts: &[Host], out: &mut (dyn Write + Send)) -> Result<Option<Severity>, Error> {
+        let host = hosts.last().unwrap_or(&Host::Live);
+        let mut worst = None;
+        let mut show = |window: Window| -> Result<(), Error> {
+            let report = self.report(host, window)?;
+            worst = worst.max(report.findings.iter().map(|finding| finding.severity).max());
+            let look = Look { format: self.args.format(), verbose: self.args.verbose };
+            render::write(&report, look, out).map_err(Error::output)
+        };
+        let mut observer = Observer::new(hosts[0].clone());
+        if let [_, after] = hosts {
+            show(observer.between(after.clone()))?;
+        } else if self.args.interval.is_zero() || host.is_recorded() {
+            show(observer.since_boot())?;
+        } else {
+            let mut first = observer.snapshot();
+            let mut windows = 0;
+            while !self.stop.load(Ordering::Relaxed) && (self.args.count == 0 || windows < self.args.count) {
+                let bar = self.bar();
+                let (last, window) = observer.watch(&first, self.args.interval, self.stop, |share| bar.show(share));
+                bar.clear();
+                show(window)?;
+                first = last;
+                windows += 1;
+            }
+        }
+        Ok(worst)
+    }
+
+    fn bar(&self) -> Bar {
+        let seen = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+        let wanted = self.args.format() == Format::Table && self.args.interval > WORTH_A_BAR;
+        Bar { shown: seen && wanted, seconds: self.args.interval.as_secs_f64() }
+    }
+
+    /// What one window says.
+    fn report(&self, host: &Host, window: Window) -> Result<Report, Error> {
+        let Window { mut changes, sockets, mut sources } = window;
+        if let Some(device) = &self.args.dev {
+            only_device(&mut changes, device)?;
+        }
+        let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes));
+        let thresholds = self.thresholds.clone();
+        let seen = Observed { changes, sockets, settings, thresholds, enter: self.place.enter.clone() };
+        let mut findings = diagnose(RECEIVE, &seen);
+        findings.retain(|finding| !self.ignored.holds(finding));
+        sources.extend(find_owners(host, &mut findings));
+        let solved = (!seen.changes.since_boot).then(|| ledger::solve(RECEIVE, &seen.changes, seen.sockets.as_ref()));
+        let (ledger, totals) = solved.unzip();
+        let cpus = seen.changes.table(&groups::CPU).map(|table| table.rows.len()).filter(|cpus| *cpus > 0);
+        Ok(Report {
+            schema: SCHEMA,
+            kind: Verb::Rx,
+            tool_version: env!("CARGO_PKG_VERSION"),
+            host: name(host, "proc/sys/kernel/hostname"),
+            kernel: name(host, "proc/sys/kernel/osrelease"),
+            cpus,
+            taken_at: (!host.is_recorded()).then(now),
+            window_seconds: seen.changes.seconds,
+            since_boot: seen.changes.since_boot,
+            netns: (!host.is_recorded()).then(|| self.netns()),
+            totals,
+            ledger,
+            stages: stage_counters(RECEIVE, &seen.changes),
+            findings,
+            sources,
+            own: Own::measure(),
+        })
+    }
+
+    /// The settings that the rules want to look at: a machine-wide one as it is at home, the others as they are here.
+    fn settings(&self, host: &Host, knobs: &[&'static Knob]) -> Settings {
+        let read = |machine: bool| {
+            let paths: Vec<String> =
+                knobs.iter().filter(|knob| (knob.scope == Scope::Machine) == machine).map(|knob| knob.path()).collect();
+            sysctl::read(host, paths.iter().map(String::as_str))
+        };
+        let mut settings = read(false);
+        // If we may not go back home, machine-wide settings stay unknown.
+        settings.extend(self.home.inside(|| read(true)).unwrap_or_default());
+        settings
+    }
+
+    fn netns(&self) -> Netns {
+        let (id, cookie) = place::identity();
+        Netns { id, cookie, name: self.place.name.clone() }
+    }
+}
+
+/// Leaves only the rows of one device.
+fn only_device(changes: &mut crate::model::Changes, device: &str) -> Result<(), Error> {
+    let is = |instance: &Instance| matches!(instance, Instance::Device { device: name } if name == device);
+    let names = || {
+        changes.tables.iter().flat_map(|table| &table.rows).filter_map(|row| match &row.instance {
+            Instance::Device { device } => Some(device.clone()),
+            _ => None,
+        })
+    };
+    if !names().any(|name| name == device) {
+        let near = near_misses(device, names());
+        let there: Vec<String> = if near.is_empty() { names().take(8).collect() } else { near };
+        let hint =
+            if there.is_empty() { "no device could be read".into() } else { format!("there is {}", there.join(", ")) };
+        return Err(Error::usage(format!("there is no device '{device}' here")).hint(hint));
+    }
+    for table in &mut changes.tables {
+        if table.group.scope == Scope::Device {
+            table.rows.retain(|row| is(&row.instance));
+        }
+    }
+    Ok(())
+}
+
+/// Looks up whose the sockets are that the findings name. Returns how that went, if there was anything to look up.
+fn find_owners(host: &Host, findings: &mut [Finding]) -> Option<SourceStatus> {
+    let start = std::time::Instant::now();
+    let mut victims: Vec<_> = findings.iter_mut().flat_map(|finding| &mut finding.victims).collect();
+    if victims.is_empty() {
+        return None;
+    }
+    let reason = owner::find(host, &mut victims).err();
+    let microseconds = start.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
+    Some(SourceStatus { name: "owners of sockets".into(), ok: reason.is_none(), reason, microseconds })
+}
+
+/// A name that stands alone in a file.
+fn name(host: &Host, path: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    host.read(path, &mut bytes).ok()?;
+    let name = text::printable(bytes.trim_ascii());
+    (!name.is_empty()).then_some(name)
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// A progress bar on the terminal, on standard error: the report is not disturbed.
+struct Bar {
+    shown: bool,
+    seconds: f64,
+}
+
+impl Bar {
+    fn show(&self, share: f64) {
+        const CELLS: usize = 40;
+        if self.shown {
+            let full = ((share * CELLS as f64) as usize).min(CELLS);
+            let (done, left) = ("█".repeat(full), "░".repeat(CELLS - full));
+            // A terminal that went away takes the bar with it, not the run.
+            let _ = write!(
+                std::io::stderr(),
+                "\r watching {done}{left} {:.1} of {:.1} s ",
+                share * self.seconds,
+                self.seconds
+            );
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Runs every rule over what was observed.
+
+use crate::model::{Change, Counter, Finding, Knob, Observed, Rule, Severity, Stage};
+
+/// The settings that the rules need to look at this time: those of rules whose counters moved. On a quiet host none.
+pub fn wanted_knobs(stages: &[&'static Stage], changes: &crate::model::Changes) -> Vec<&'static Knob> {
+    let rules = stages.iter().flat_map(|stage| stage.rules).filter(|rule| triggered(rule, changes));
+    rules.flat_map(|rule| rule.knobs).copied().collect()
+}
+
+/// All findings, the worst first.
+pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for stage in stages {
+        for rule in stage.rules.iter().filter(|rule| triggered(rule, &seen.changes)) {
+            if let Some(mut finding) = (rule.fires)(seen, rule) {
+                finding.stage = stage.id.into();
+                if seen.changes.since_boot {
+                    // A total says that it happened, not that it happens.
+                    finding.severity = Severity::Info;
+                    finding.title.push_str(" (since boot)");
+                }
+                findings.push(finding);
+            }
+        }
+    }
+    findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(b.lost.cmp(&a.lost)));
+    findings
+}
+
+fn triggered(rule: &Rule, changes: &crate::model::Changes) -> bool {
+    let moved = |counter: &&'static Counter| {
+        changes.each(counter).any(|(_, change)| match change {
+            Change::Total { delta, .. } => delta.is_some_and(|delta| delta > 0),
+            Change::Gauge { max, .. } => max > 0,
+        })
+    };
+    rule.triggers.iter().any(moved)
+}

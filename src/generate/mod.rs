@@ -1,0 +1,51 @@
+//! Papers made from the code: man pages, completions, the JSON schema, and the tables in the README. What stands in the
+//! code is said once; a test compares.
+
+mod man;
+mod readme;
+
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+use crate::error::Error;
+use crate::report::Report;
+
+/// One generated file.
+pub struct Paper {
+    /// Where it belongs, below the top of the source tree.
+    pub path: PathBuf,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+/// Every generated file. `folder` holds the README, whose tables are made anew and whose other text is kept.
+pub fn papers(folder: &Path) -> Result<Vec<Paper>, Error> {
+    let mut papers = man::pages();
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let mut bytes = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "netstat-deep", &mut bytes);
+        let name = match shell {
+            Shell::Zsh => "_netstat-deep",
+            Shell::Fish => "netstat-deep.fish",
+            _ => "netstat-deep.bash",
+        };
+        papers.push(Paper { path: Path::new("completions").join(name), bytes });
+    }
+    papers.push(Paper { path: "man/netstat-deep-1.schema.json".into(), bytes: schema().into_bytes() });
+    let readme = folder.join("README.md");
+    if let Ok(text) = std::fs::read_to_string(&readme) {
+        papers.push(Paper { path: "README.md".into(), bytes: readme::with_tables(&text)?.into_bytes() });
+    }
+    Ok(papers)
+}
+
+/// The JSON schema of a report.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Report);
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,317 @@
+//! Solves *packets in = packets out + lost + queued* for every stage, over the edges that the counters declare. Knows no
+//! stage by itself.
+//!
+//! What is not counted is worked out where the others leave only one answer, and is absent elsewhere. Two counters are
+//! not read at the same instant: `uncertainty` is the packets that may have passed in between, and nothing is called
+//! unexplained within it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::{Changes, Counter, Flow, Scope, Sockets, Span, Stage};
+
+/// A queued packet is charged at least this many bytes (an empty skb: SKB_TRUESIZE(0) in include/linux/skbuff.h is 576
+/// on 64-bit kernels; 512 leaves room for others).
+const LEAST_TRUESIZE: u64 = 512;
+
+/// What one stage did with packets in the window. What is not known is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Line {
+    /// The stage of the packet's path.
+    pub stage: &'static str,
+    /// What the line is about: a namespace, or its devices together.
+    pub scope: Option<Scope>,
+    /// Packets taken in.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    pub taken: Option<u64>,
+    /// Packets passed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out: Option<u64>,
+    /// Packets lost.
+    pub lost: u64,
+    /// Packets discarded because nobody here asked for them: no listener, not for us. Not a loss.
+    pub unwanted: u64,
+    /// Packets more in the stage's queues at the end than at the start; negative if they drained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queued: Option<i64>,
+    /// Packets that went in, did not come out, and were counted by nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unexplained: Option<u64>,
+    /// Packets by which `unexplained` may be wrong: those that passed while the counters were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncertainty: Option<u64>,
+    /// What is counted: packets after GRO, or wire packets.
+    pub unit: &'static str,
+    /// The equation that the line was solved from.
+    pub identity: String,
+    /// Fragments that became part of other packets.
+    #[serde(skip)]
+    merged: u64,
+}
+
+/// The path as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Totals {
+    /// Packets that came in, after GRO.
+    #[serde(rename = "in")]
+    pub taken: u64,
+    /// Packets that an application read, the kernel answered, or that were sent on.
+    pub delivered: u64,
+    /// Packets lost.
+    pub lost: u64,
+    /// Packets that nobody here asked for.
+    pub unwanted: u64,
+    /// Packets more in socket queues at the end than at the start.
+    pub queued: i64,
+    /// Packets of which nobody knows.
+    pub unexplained: u64,
+}
+
+/// The lines of all stages, in the order of the path, and their sum.
+pub fn solve(stages: &[&'static Stage], changes: &Changes, sockets: Option<&Sockets>) -> (Vec<Line>, Totals) {
+    let mut nodes: BTreeMap<&'static str, Node> = BTreeMap::new();
+    for counter in stages.iter().flat_map(|stage| stage.counters) {
+        if let Some(flow) = counter.flow {
+            put(&mut nodes, counter, flow, changes);
+        }
+    }
+    if let (Some(stage), Some(sockets)) = (stages.iter().find(|stage| stage.queues_in_sockets), sockets) {
+        // What sockets say they lost and no protocol counter knows of (UDP over its memory limit, on 6.18).
+        let node = nodes.entry(stage.id).or_default();
+        node.lost = node.lost.max(sockets.udp_lost);
+        settle_queue(&mut nodes, stage, sockets);
+    }
+    let nothing = Node::default();
+    let mut lines: Vec<Line> = Vec::with_capacity(stages.len());
+    for stage in stages {
+        let node = nodes.get(stage.id).unwrap_or(&nothing);
+        let before = stage.fed_by.and_then(|id| lines.iter().find(|line| line.stage == id));
+        let feeds_others = stages.iter().any(|other| other.fed_by == Some(stage.id));
+        lines.push(node.line(stage.id, before, feeds_others, changes));
+    }
+    explain_missing(stages, changes, &mut lines);
+    lines.retain(|line| line.taken.is_some() || line.out.is_some() || line.lost > 0 || line.unwanted > 0);
+    let totals = total(&lines);
+    (lines, totals)
+}
+
+/// What the counters say of one stage.
+#[derive(Default)]
+struct Node {
+    taken: Option<u64>,
+    out: Option<u64>,
+    lost: u64,
+    unwanted: u64,
+    merged: u64,
+    unmerged: u64,
+    lost_merged: u64,
+    uncertain: u64,
+    queued: Option<i64>,
+    /// A counter of the stage is there, but its change is not known (it was reset): nothing balances then.
+    broken: bool,
+    scope: Option<Scope>,
+    unit: Option<&'static str>,
+    /// The two sides of its equation.
+    sides: [Vec<String>; 2],
+    read: Option<[Span; 2]>,
+}
+
+/// Where a counter stands in the equation of a stage.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    In = 0,
+    Out = 1,
+    Neither,
+}
+
+impl Node {
+    /// Notes that `counter` says something of this stage.
+    fn touch(&mut self, counter: &'static Counter, amount: u64, side: Side, read: [Span; 2]) {
+        let passes = matches!(counter.flow, Some(Flow::Pass { .. }));
+        if passes || self.scope.is_none() {
+            self.scope = Some(counter.group.scope);
+            self.unit = Some(counter.unit.word());
+        }
+        self.read = Some(match self.read {
+            Some([first, last]) => [first.cover(read[0]), last.cover(read[1])],
+            None => read,
+        });
+        // Those that did not move would only make the equation long.
+        if side != Side::Neither && (passes || amount > 0) {
+            self.sides[side as usize].push(counter.id());
+        }
+    }
+}
+
+fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow: Flow, changes: &Changes) {
+    let Some(table) = changes.table(counter.group) else { return };
+    let amount = changes.delta(counter);
+    if amount.is_none() && changes.each(counter).next().is_none() {
+        // Not on this kernel.
+        return;
+    }
+    let seen = Seen { counter, amount, read: table.read };
+    let amount = amount.unwrap_or(0);
+    match flow {
+        Flow::Pass { from, to } => {
+            add(&mut seen.at(nodes, from, Side::Out).out, amount);
+            add(&mut seen.at(nodes, to, Side::In).taken, amount);
+        }
+        Flow::Lost { at } => seen.at(nodes, at, Side::Out).lost += amount,
+        Flow::Unwanted { at } => seen.at(nodes, at, Side::Out).unwanted += amount,
+        Flow::LostUpTo { at, limit, rest } => {
+            let lost = amount.min(changes.delta(limit).unwrap_or(0));
+            seen.at(nodes, at, Side::Out).lost += lost;
+            seen.at(nodes, rest, Side::Out).unwanted += amount - lost;
+        }
+        Flow::Merged { at } => seen.at(nodes, at, Side::Out).merged += amount,
+        Flow::Unmerged { at } => seen.at(nodes, at, Side::In).unmerged += amount,
+        Flow::LostMerged { at } => seen.at(nodes, at, Side::Neither).lost_merged += amount,
+        Flow::Uncertain { at } => seen.at(nodes, at, Side::Neither).uncertain += amount,
+        // Needs the balance of another stage: see explain_missing().
+        Flow::MayExplain { .. } => {}
+    }
+}
+
+/// What one counter says, and when it was read.
+struct Seen {
+    counter: &'static Counter,
+    amount: Option<u64>,
+    read: [Span; 2],
+}
+
+impl Seen {
+    /// The node of a stage, which the counter says something of.
+    fn at<'n>(&self, nodes: &'n mut BTreeMap<&'static str, Node>, stage: &'static str, side: Side) -> &'n mut Node {
+        let node = nodes.entry(stage).or_default();
+        node.broken |= self.amount.is_none();
+        node.touch(self.counter, self.amount.unwrap_or(0), side, self.read);
+        node
+    }
+}
+
+fn add(sum: &mut Option<u64>, amount: u64) {
+    *sum = Some(sum.unwrap_or(0).saturating_add(amount));
+}
+
+/// By how many packets the sockets' queues grew: what the stage before took in and nobody else took out, as far as the
+/// bytes in the queues allow that number.
+fn settle_queue(nodes: &mut BTreeMap<&'static str, Node>, stage: &Stage, sockets: &Sockets) {
+    let Some(before) = stage.fed_by.and_then(|id| nodes.get(id)) else { return };
+    let (Some(taken), Some(elsewhere), Some(node)) = (before.taken, before.out, nodes.get(stage.id)) else { return };
+    let here = node.out.unwrap_or(0) + node.lost + node.unwanted;
+    let missing = i128::from(taken) - i128::from(elsewhere) - i128::from(here);
+    let [start, end] = sockets.udp_queued.map(|bytes| (i128::from(bytes > 0), i128::from(bytes / LEAST_TRUESIZE)));
+    let (least, most) = (end.0 - start.1, end.1 - start.0);
+    let queued = i64::try_from(missing.clamp(least.min(most), most.max(least))).ok();
+    nodes.entry(stage.id).or_default().queued = queued;
+}
+
+impl Node {
+    /// Solves the stage. `before` is the line of the stage that feeds it uncounted, if one does.
+    fn line(&self, stage: &'static str, before: Option<&Line>, feeds_others: bool, changes: &Changes) -> Line {
+        let gone = self.lost.saturating_add(self.unwanted);
+        let mut line = Line {
+            stage,
+            scope: self.scope,
+            lost: self.lost.saturating_add(self.lost_merged),
+            unwanted: self.unwanted,
+            queued: self.queued,
+            unit: self.unit.unwrap_or("packets"),
+            merged: self.merged.saturating_sub(self.unmerged).saturating_sub(self.lost_merged),
+            ..Line::default()
+        };
+        let [ins, outs] = &self.sides;
+        match (self.taken, self.out) {
+            // All is counted: it must balance.
+            (Some(taken), Some(out)) if !feeds_others => {
+                (line.taken, line.out) = (Some(taken), Some(out));
+                line.identity = format!("{} = {} + unexplained", ins.join(" + "), outs.join(" + "));
+                if !self.broken {
+                    line.unexplained = Some((taken + self.unmerged).saturating_sub(out + gone + self.merged));
+                    line.uncertainty = Some(self.uncertainty(taken, changes));
+                }
+            }
+            // What it passes on is not counted, or not all of it: all that it did not lose.
+            (Some(taken), _) => {
+                (line.taken, line.out) = (Some(taken), Some(taken.saturating_sub(gone)));
+                line.identity = format!("in = {}, out = in - lost", ins.join(" + "));
+            }
+            // What it takes in is not counted: all that is seen to leave it.
+            (None, Some(out)) => {
+                line.out = Some(out);
+                line.taken = (out + gone).checked_add_signed(self.queued.unwrap_or(0));
+                let queued = if self.queued.is_some() { " + queued" } else { "" };
+                line.identity = format!("in = {}{queued}", outs.join(" + "));
+            }
+            (None, None) => {
+                if let Some(taken) = before.and_then(|before| before.out) {
+                    (line.taken, line.out) = (Some(taken), Some(taken.saturating_sub(gone)));
+                    line.scope = before.and_then(|before| before.scope);
+                    line.identity = format!("in = out of {}", before.map_or("", |before| before.stage));
+                } else {
+                    line.identity = format!("lost = {}", outs.join(" + "));
+                }
+            }
+        }
+        line
+    }
+
+    /// Packets that may have passed while the counters were read, in both snapshots, and those that may end here
+    /// uncounted.
+    fn uncertainty(&self, taken: u64, changes: &Changes) -> u64 {
+        let apart: f64 = self.read.iter().flatten().map(|span| span.seconds()).sum();
+        let passed = changes.seconds.map_or(0.0, |seconds| taken as f64 / seconds * apart);
+        self.uncertain.saturating_add(passed.ceil() as u64)
+    }
+}
+
+/// Counters that also hold packets of other ways explain at most what is missing; then what is within the uncertainty is
+/// no longer called unexplained.
+fn explain_missing(stages: &[&'static Stage], changes: &Changes, lines: &mut [Line]) {
+    for counter in stages.iter().flat_map(|stage| stage.counters) {
+        let Some(Flow::MayExplain { at, from }) = counter.flow else { continue };
+        let amount = changes.delta(counter).unwrap_or(0);
+        let Some(missing) = lines.iter_mut().find(|line| line.stage == from).and_then(|line| line.unexplained.as_mut())
+        else {
+            continue;
+        };
+        let explained = amount.min(*missing);
+        *missing -= explained;
+        if let Some(line) = lines.iter_mut().find(|line| line.stage == at) {
+            line.lost += explained;
+            line.scope = line.scope.or(Some(counter.group.scope));
+            if explained > 0 {
+                line.identity = format!("of {}, as many as are missing at {from}", counter.id());
+            }
+        }
+    }
+    for line in lines {
+        if let (Some(missing), Some(uncertainty)) = (line.unexplained.as_mut(), line.uncertainty)
+            && *missing <= uncertainty
+        {
+            *missing = 0;
+        }
+    }
+}
+
+/// All that came in is what the first stage that counts arrivals took, and what was lost before it.
+fn total(lines: &[Line]) -> Totals {
+    let mut totals = Totals::default();
+    let counted = |line: &Line| line.taken.is_some() && line.scope == Some(Scope::Netns);
+    let first = lines.iter().position(counted).unwrap_or(lines.len());
+    let before = lines[..first].iter().map(|line| line.lost + line.unwanted).sum::<u64>();
+    totals.taken = before + lines.get(first).and_then(|line| line.taken).unwrap_or(0);
+    for line in lines {
+        totals.lost += line.lost;
+        totals.unwanted += line.unwanted;
+        totals.queued += line.queued.unwrap_or(0);
+        totals.unexplained += line.unexplained.unwrap_or(0);
+    }
+    let merged: u64 = lines.iter().map(|line| line.merged).sum();
+    let gone = totals.lost + totals.unwanted + totals.unexplained + merged;
+    totals.delivered = totals.taken.saturating_sub(gone).saturating_add_signed(-totals.queued);
+    totals
+}

@@ -1,0 +1,317 @@
+//! Takes snapshots through the doors, and watches what lies between two of them.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::model::{
+    Changes, Counter, Group, Instance, Key, Kind, Row, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span,
+    Table,
+};
+use crate::source::groups::{DOORS, Door, LINK, Shape};
+use crate::source::netlink::Dumped;
+use crate::source::{Host, Label, Sheet, SheetRow, link, sockdiag, text};
+use crate::stage::counters_of;
+
+/// How often gauges are looked at within a window.
+const LOOK: Duration = Duration::from_millis(100);
+/// A source that takes longer than this is read at the ends of the window only, so that looking costs little.
+const CHEAP: Duration = Duration::from_millis(1);
+
+/// What happened between two snapshots, or since boot.
+#[derive(Debug)]
+pub struct Window {
+    /// By how much the counters changed.
+    pub changes: Changes,
+    /// What the sockets did.
+    pub sockets: Option<Sockets>,
+    /// How the sources went, at the end of the window.
+    pub sources: Vec<SourceStatus>,
+}
+
+/// Reads one host again and again, in the network namespace of the calling thread.
+pub struct Observer {
+    host: Host,
+    clock: Instant,
+    bytes: Vec<u8>,
+}
+
+impl Observer {
+    /// An observer of `host`.
+    pub fn new(host: Host) -> Self {
+        Observer { host, clock: Instant::now(), bytes: Vec::new() }
+    }
+
+    /// Everything, as it is now.
+    pub fn snapshot(&mut self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let mut online = Vec::new();
+        for door in DOORS {
+            self.open(door, &mut online, &mut snapshot);
+        }
+        self.links(&mut snapshot);
+        self.sockets(&mut snapshot);
+        snapshot.at = self.clock.elapsed();
+        snapshot
+    }
+
+    /// What the counters say since boot, as far as one snapshot can tell.
+    pub fn since_boot(&mut self) -> Window {
+        let uptime = self.uptime();
+        let snapshot = self.snapshot();
+        let changes = Changes::since_boot(&snapshot, uptime);
+        let sockets = snapshot.sockets.as_ref().map(|sums| SocketWatch::since_boot().end(sums));
+        Window { changes, sockets, sources: snapshot.sources }
+    }
+
+    /// Watches from `first` on for as long as `interval`, or until `stop`; `tick` is called in between with the share of
+    /// the window that has passed.
+    pub fn watch(
+        &mut self,
+        first: &Snapshot,
+        interval: Duration,
+        stop: &AtomicBool,
+        mut tick: impl FnMut(f64),
+    ) -> (Snapshot, Window) {
+        let end = first.at + interval;
+        let looked_at = cheap_gauges(first);
+        let sockets_cheap = first.sockets.is_some() && cost(first, SOCKETS).is_some_and(|cost| cost < 2 * CHEAP);
+        let mut watch = first.sockets.clone().map(SocketWatch::start);
+        let mut peaks: Vec<Table> = Vec::new();
+        let mut next = first.at + LOOK;
+        while next < end && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(next.saturating_sub(self.clock.elapsed()));
+            tick((next - first.at).as_secs_f64() / interval.as_secs_f64());
+            next += LOOK;
+            let mut look = Snapshot::default();
+            let mut online = Vec::new();
+            for door in &looked_at {
+                self.open(door, &mut online, &mut look);
+            }
+            keep_peaks(&mut peaks, std::mem::take(&mut look.tables));
+            if let Some(watch) = watch.as_mut().filter(|_| sockets_cheap) {
+                self.sockets(&mut look);
+                if let Some(sums) = &look.sockets {
+                    watch.look(sums);
+                }
+            }
+        }
+        if !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(end.saturating_sub(self.clock.elapsed()));
+        }
+        let last = self.snapshot();
+        let seconds = last.at.saturating_sub(first.at).as_secs_f64();
+        let changes = Changes::between(first, &last, &peaks, Some(seconds));
+        let sockets = watch.zip(last.sockets.as_ref()).map(|(watch, sums)| watch.end(sums));
+        let sources = last.sources.clone();
+        (last, Window { changes, sockets, sources })
+    }
+
+    /// What lies between two recorded samples.
+    pub fn between(&mut self, after: Host) -> Window {
+        let (first, start) = (self.snapshot(), self.uptime());
+        self.host = after;
+        let (last, end) = (self.snapshot(), self.uptime());
+        let seconds = start.zip(end).map(|(start, end)| end - start).filter(|seconds| *seconds > 0.0);
+        let changes = Changes::between(&first, &last, &[], seconds);
+        let sockets = first.sockets.map(SocketWatch::start).zip(last.sockets.as_ref());
+        Window { changes, sockets: sockets.map(|(watch, sums)| watch.end(sums)), sources: last.sources }
+    }
+
+    /// Seconds since boot, from `/proc/uptime`.
+    pub fn uptime(&mut self) -> Option<f64> {
+        self.host.read("proc/uptime", &mut self.bytes).ok()?;
+        text::uptime(&self.bytes)
+    }
+
+    fn open(&mut self, door: &Door, online: &mut Vec<u32>, snapshot: &mut Snapshot) {
+        let begin = self.clock.elapsed();
+        let result = self.host.read(door.path, &mut self.bytes);
+        let read = self.span(begin);
+        let status = result.map(|()| {
+            if door.path == "proc/stat" {
+                *online = text::online_cpus(&self.bytes);
+            }
+            fill(door, &self.bytes, online, read, snapshot)
+        });
+        snapshot.sources.push(status_of(door.path, status, begin, self.clock.elapsed()));
+    }
+
+    fn links(&mut self, snapshot: &mut Snapshot) {
+        let begin = self.clock.elapsed();
+        let result = link::read(&self.host);
+        let read = self.span(begin);
+        let status = result.map(|(links, dumped)| {
+            take(&LINK, &link::sheet(&links), &[], "", read, snapshot);
+            left_out(dumped)
+        });
+        snapshot.sources.push(status_of("rtnetlink links", status, begin, self.clock.elapsed()));
+    }
+
+    fn sockets(&mut self, snapshot: &mut Snapshot) {
+        let begin = self.clock.elapsed();
+        let status = sockdiag::read(&self.host).map(|(sums, dumped): (SocketSums, Dumped)| {
+            snapshot.sockets = Some(sums);
+            left_out(dumped)
+        });
+        snapshot.sources.push(status_of(SOCKETS, status, begin, self.clock.elapsed()));
+    }
+
+    /// A recording was not read when it was made, so it has no times.
+    fn span(&self, begin: Duration) -> Span {
+        if self.host.is_recorded() { Span::default() } else { Span { begin, end: self.clock.elapsed() } }
+    }
+}
+
+const SOCKETS: &str = "sock_diag sockets";
+
+/// The doors that hold gauges and are cheap to open again and again.
+fn cheap_gauges(first: &Snapshot) -> Vec<&'static Door> {
+    let has_gauge =
+        |door: &Door| door.groups.iter().any(|group| counters_of(group).iter().any(|c| c.kind == Kind::Gauge));
+    DOORS
+        .iter()
+        .filter(|door| has_gauge(door) && door.groups.iter().any(|group| first.table(group).is_some()))
+        // The large tables hold a gauge too, but not one that is worth reading them ten times a second.
+        .filter(|door| !door.path.ends_with("/snmp"))
+        .filter(|door| cost(first, door.path).is_some_and(|cost| cost < CHEAP))
+        .collect()
+}
+
+fn cost(snapshot: &Snapshot, source: &str) -> Option<Duration> {
+    let status = snapshot.sources.iter().find(|status| status.name == source)?;
+    status.ok.then(|| Duration::from_micros(status.microseconds))
+}
+
+fn left_out(dumped: Dumped) -> Option<String> {
+    match (dumped.disturbed, dumped.bad) {
+        (true, _) => Some("changed while it was read: rows may be missing or stand twice".into()),
+        (false, 0) => None,
+        (false, bad) => Some(format!("{bad} messages made no sense and were left out")),
+    }
+}
+
+fn status_of(name: &str, result: io::Result<Option<String>>, begin: Duration, end: Duration) -> SourceStatus {
+    let microseconds = end.saturating_sub(begin).as_micros().try_into().unwrap_or(u64::MAX);
+    let (ok, reason) = match result {
+        Ok(reason) => (true, reason),
+        Err(e) => (false, Some(why(&e))),
+    };
+    SourceStatus { name: name.into(), ok, reason, microseconds }
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "not on this kernel, or not in this network namespace".into(),
+        io::ErrorKind::PermissionDenied => "not permitted".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// Puts what stands in a file into the snapshot's tables. Returns what was left out.
+fn fill(door: &Door, bytes: &[u8], online: &[u32], read: Span, snapshot: &mut Snapshot) -> Option<String> {
+    let mut bad = 0;
+    match door.shape {
+        Shape::Tables(parse) => {
+            for sheet in parse(bytes) {
+                bad += sheet.bad;
+                let group = match sheet.name {
+                    b"" => door.groups.first(),
+                    name => door.groups.iter().find(|group| group.id.as_bytes() == name),
+                };
+                // Tables that nobody declared (IcmpMsg, MPTcpExt) are not kept.
+                if let Some(group) = group {
+                    take(group, &sheet, online, "", read, snapshot);
+                }
+            }
+        }
+        Shape::Lines(parse) => {
+            for sheet in parse(bytes) {
+                bad += sheet.bad;
+                let prefix = format!("{}_", text::printable(sheet.name));
+                take(door.groups[0], &sheet, online, &prefix, read, snapshot);
+            }
+        }
+        Shape::Number(name) => {
+            let rows = vec![SheetRow { label: Label::Only, cells: vec![text::first_number(bytes)] }];
+            let sheet = Sheet { columns: vec![name.as_bytes()], rows, ..Sheet::default() };
+            bad += usize::from(sheet.rows[0].cells[0].is_none());
+            take(door.groups[0], &sheet, online, "", read, snapshot);
+        }
+    }
+    (bad > 0).then(|| format!("{bad} lines made no sense and were left out"))
+}
+
+/// Takes the declared counters of `group` out of a sheet. A sheet may hold only a part of a one-row table; the parts are
+/// joined.
+fn take(group: &'static Group, sheet: &Sheet, online: &[u32], prefix: &str, read: Span, snapshot: &mut Snapshot) {
+    let counters = counters_of(group);
+    let columns = columns(sheet, &counters, prefix);
+    let rows = sheet.rows.iter().filter_map(|row| {
+        let values = columns.iter().map(|column| row.cells.get((*column)?).copied().flatten()).collect();
+        Some(Row { instance: instance(group, row.label, online)?, values })
+    });
+    match snapshot.tables.iter_mut().find(|table| table.group == group) {
+        Some(table) => {
+            table.read = table.read.cover(read);
+            if let (Some(old), Some(new)) = (table.rows.first_mut(), rows.take(1).next()) {
+                for (old, new) in old.values.iter_mut().zip(new.values) {
+                    *old = old.or(new);
+                }
+            }
+        }
+        None => {
+            let rows = rows.collect();
+            snapshot.tables.push(Table { group, counters, rows, read });
+        }
+    }
+}
+
+/// In which column of the sheet each counter stands. Headers are mostly in the order of the declarations, so the search
+/// goes on from the last find.
+fn columns(sheet: &Sheet, counters: &[&'static Counter], prefix: &str) -> Vec<Option<usize>> {
+    let count = sheet.columns.len();
+    let mut next = 0;
+    let mut find = |name: &str| {
+        let name = name.strip_prefix(prefix)?.as_bytes();
+        let found = (next..count).chain(0..next.min(count)).find(|&i| sheet.columns[i] == name)?;
+        next = found + 1;
+        Some(found)
+    };
+    counters
+        .iter()
+        .map(|counter| match counter.key {
+            Key::Column(index) => Some(index),
+            Key::Name(name) => find(name),
+        })
+        .collect()
+}
+
+/// What a row stands for. A line that is a CPU's by its place is the n-th online one's.
+fn instance(group: &Group, label: Label, online: &[u32]) -> Option<Instance> {
+    Some(match label {
+        Label::Cpu(cpu) => Instance::Cpu { cpu },
+        Label::Device(name) => Instance::device(text::printable(name)),
+        Label::Line(_) if group.folded => Instance::Only,
+        Label::Line(n) => Instance::Cpu { cpu: online.get(n).copied().or_else(|| u32::try_from(n).ok())? },
+        Label::Only => Instance::Only,
+    })
+}
+
+/// The highest values seen so far.
+fn keep_peaks(peaks: &mut Vec<Table>, tables: Vec<Table>) {
+    for table in tables {
+        match peaks.iter_mut().find(|peak| peak.group == table.group) {
+            // CPUs came or went: what was seen before can't be told apart any more, but the newest is right.
+            Some(peak) if peak.rows.len() != table.rows.len() => *peak = table,
+            Some(peak) => {
+                for (high, now) in peak.rows.iter_mut().zip(&table.rows) {
+                    for (high, now) in high.values.iter_mut().zip(&now.values) {
+                        *high = (*high).max(*now);
+                    }
+                }
+            }
+            None => peaks.push(table),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Reports for people and machines: a file per format.
+
+pub mod explain;
+mod json;
+mod openmetrics;
+mod path;
+mod table;
+pub mod words;
+
+use std::io::{self, Write};
+
+use crate::cli::Format;
+use crate::report::Report;
+
+/// How a report is to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Which format.
+    pub format: Format,
+    /// How much more to show.
+    pub verbose: u8,
+}
+
+/// Writes a report.
+pub fn write(report: &Report, look: Look, out: &mut dyn Write) -> io::Result<()> {
+    match look.format {
+        Format::Table => table::write(report, look.verbose, out),
+        Format::Json => json::pretty(report, out),
+        Format::Jsonl => json::line(report, out),
+        Format::Openmetrics => openmetrics::write(report, out),
+    }?;
+    out.flush()
+}

@@ -1,0 +1,111 @@
+//! The path at a glance: stages from left to right, under each what it lost, the bottleneck marked.
+
+use anstyle::{AnsiColor, Style};
+
+use super::words::short;
+use crate::model::Instance;
+use crate::report::{Report, Value};
+use crate::stage::{link, softirq};
+
+/// Loss, and what is critical.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What should be looked at.
+pub const ODD: Style = AnsiColor::Yellow.on_default();
+/// What is as it should be.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// What matters less.
+pub const DIM: Style = Style::new().dimmed();
+
+/// A name over a value.
+struct Box {
+    name: String,
+    value: String,
+    style: Style,
+}
+
+/// The two lines of the picture, at most `width` characters wide. `None` if nothing is known to draw.
+pub fn draw(report: &Report, width: usize) -> Option<[String; 2]> {
+    let boxes = boxes(report)?;
+    let arrow = ["  ──▶ ", " ──▶ ", " ─▶ ", " ▶ ", "▶"];
+    let arrow = arrow.iter().find(|arrow| {
+        let wide: usize = boxes.iter().map(Box::width).sum();
+        1 + wide + (boxes.len() - 1) * arrow.chars().count() <= width
+    })?;
+    let (mut names, mut values) = (String::from(" "), String::from(" "));
+    for (i, part) in boxes.iter().enumerate() {
+        if i > 0 {
+            names.push_str(&format!("{DIM}{arrow}{DIM:#}"));
+            values.push_str(&" ".repeat(arrow.chars().count()));
+        }
+        let pad = |text: &str| {
+            let free = part.width() - text.chars().count();
+            (" ".repeat(free / 2), " ".repeat(free - free / 2))
+        };
+        let style = part.style;
+        let (left, right) = pad(&part.name);
+        names.push_str(&format!("{left}{style}{}{style:#}{right}", part.name));
+        let (left, right) = pad(&part.value);
+        values.push_str(&format!("{left}{style}{}{style:#}{right}", part.value));
+    }
+    Some([names.trim_end().into(), values.trim_end().into()])
+}
+
+impl Box {
+    fn width(&self) -> usize {
+        self.name.chars().count().max(self.value.chars().count())
+    }
+}
+
+fn boxes(report: &Report) -> Option<Vec<Box>> {
+    let (totals, ledger, seconds) = (report.totals?, report.ledger.as_ref()?, report.window_seconds?);
+    let rate = |packets: u64| format!("{}/s", short(packets as f64 / seconds));
+    let lost = |stages: &[&str]| ledger.iter().filter(|line| stages.contains(&line.stage)).map(|line| line.lost).sum();
+    let stage = |name: &str, stages: &[&str]| {
+        let lost: u64 = lost(stages);
+        let (value, style) = if lost > 0 { (format!("✗ {}", short(lost as f64)), BAD) } else { ("0".into(), DIM) };
+        Box { name: name.into(), value, style }
+    };
+    let squeezes = report.delta(&softirq::TIME_SQUEEZE).unwrap_or(0);
+    let softirq = match squeezes {
+        0 => Box { name: "softirq".into(), value: "0".into(), style: DIM },
+        n => Box { name: "softirq".into(), value: format!("{} sq", short(n as f64)), style: ODD },
+    };
+    let mut netfilter = stage("netfilter", &["netfilter", "conntrack"]);
+    if totals.unexplained > 0 && netfilter.value == "0" {
+        netfilter = Box { value: format!("? {}", short(totals.unexplained as f64)), style: ODD, ..netfilter };
+    }
+    Some(vec![
+        Box { name: busiest_device(report), value: rate(totals.taken), style: Style::new() },
+        stage("ring", &["link", "ring"]),
+        softirq,
+        stage("backlog", &["backlog"]),
+        stage("ip", &["ip_in", "forward"]),
+        netfilter,
+        stage("udp", &["udp_in"]),
+        stage("tcp", &["tcp_listen", "tcp_in"]),
+        Box { name: "app".into(), value: rate(totals.delivered), style: if totals.lost > 0 { ODD } else { GOOD } },
+    ])
+}
+
+/// The device that received most, and how many others received something.
+fn busiest_device(report: &Report) -> String {
+    let mut devices: Vec<(u64, &str)> = report
+        .values(&link::RX_PACKETS)
+        .filter_map(|(instance, value)| match (instance, value) {
+            (Instance::Device { device }, Value::Total { delta: Some(delta), .. }) if delta > 0 => {
+                Some((delta, device.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    devices.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    match devices[..] {
+        [] => "in".into(),
+        [(_, name)] => cut(name),
+        [(_, name), ..] => format!("{} +{}", cut(name), devices.len() - 1),
+    }
+}
+
+fn cut(name: &str) -> String {
+    if name.chars().count() <= 10 { name.into() } else { name.chars().take(9).chain(['…']).collect() }
+}

@@ -1,0 +1,258 @@
+//! The screen: what an operator reads first.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::path::{self, BAD, DIM, GOOD, ODD};
+use super::words::{bytes, grouped, share, short, time, wrap};
+use crate::model::{Evidence, Finding, Instance, Severity, Suggestion, Victim};
+use crate::report::{Report, Value};
+
+/// The narrowest terminal that people still use.
+const WIDTH: usize = 80;
+const INDENT: usize = 8;
+const BOLD: Style = Style::new().bold();
+const COMMAND: Style = AnsiColor::Cyan.on_default();
+
+/// The report as a screen of text.
+pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()> {
+    headline(report, out)?;
+    if let Some([names, values]) = path::draw(report, WIDTH) {
+        writeln!(out, "\n{names}\n{values}")?;
+    }
+    balance(report, out)?;
+    for finding in &report.findings {
+        writeln!(out)?;
+        show_finding(finding, report, out)?;
+    }
+    if report.since_boot && verbose == 0 {
+        losses_since_boot(report, out)?;
+    }
+    if verbose > 0 {
+        ledger(report, out)?;
+        counters(report, verbose > 1, out)?;
+    }
+    sources(report, verbose > 1, out)
+}
+
+fn headline(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut parts: Vec<String> = vec!["rx".into()];
+    parts.extend(report.host.clone());
+    parts.extend(report.netns.as_ref().and_then(|netns| netns.name.as_ref()).map(|name| format!("netns {name}")));
+    parts.extend(report.kernel.as_ref().map(|kernel| format!("Linux {kernel}")));
+    parts.extend(report.cpus.map(|cpus| format!("{cpus} CPU{}", if cpus == 1 { "" } else { "s" })));
+    parts.push(match (report.since_boot, report.window_seconds) {
+        (true, Some(seconds)) => format!("since boot, {}", time(seconds)),
+        (true, None) => "since boot".into(),
+        (false, Some(seconds)) => time(seconds),
+        (false, None) => "unknown time".into(),
+    });
+    let (left, right) = (parts.join("  "), report.summary());
+    let style = report.findings.first().map_or(GOOD, |finding| style_of(finding.severity));
+    let free = WIDTH.saturating_sub(left.chars().count() + right.chars().count());
+    if free >= 2 {
+        writeln!(out, "{BOLD}{left}{BOLD:#}{}{style}{right}{style:#}", " ".repeat(free))
+    } else {
+        writeln!(out, "{BOLD}{left}{BOLD:#}\n{style}{right:>WIDTH$}{style:#}")
+    }
+}
+
+fn balance(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let Some(totals) = report.totals else { return Ok(()) };
+    let lost_style = if totals.lost > 0 { BAD } else { Style::new() };
+    write!(out, " in {}  delivered {}", grouped(totals.taken), grouped(totals.delivered))?;
+    write!(out, "  {lost_style}lost {}", grouped(totals.lost))?;
+    if totals.lost > 0 {
+        write!(out, " ({})", share(totals.lost, totals.taken))?;
+    }
+    write!(out, "{lost_style:#}")?;
+    if totals.unwanted > 0 {
+        write!(out, "  unwanted {}", grouped(totals.unwanted))?;
+    }
+    if totals.queued != 0 {
+        write!(out, "  queued {:+}", totals.queued)?;
+    }
+    let style = if totals.unexplained > 0 { ODD } else { Style::new() };
+    writeln!(out, "  {style}unexplained {}{style:#}", grouped(totals.unexplained))?;
+    if totals.unexplained > 0 {
+        let text = "No counter says where the unexplained packets went: most likely firewall rules, or XFRM policies. \
+                    'nft list ruleset' shows the rules' own counters.";
+        paragraph(out, "", text, DIM)?;
+    }
+    Ok(())
+}
+
+fn show_finding(finding: &Finding, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let style = style_of(finding.severity);
+    let severity = finding.severity.to_string().to_uppercase();
+    let amount = amount(finding, report);
+    let left = severity.len() + 2 + finding.id.len();
+    let free = WIDTH.saturating_sub(left + amount.chars().count()).max(2);
+    writeln!(out, "{style}{severity}{style:#}  {BOLD}{}{BOLD:#}{}{amount}", finding.id, " ".repeat(free))?;
+    paragraph(out, "", &finding.title, Style::new())?;
+    for victim in finding.victims.iter().take(3) {
+        paragraph(out, "who", &describe(victim), Style::new())?;
+    }
+    if finding.victims.len() > 3 {
+        paragraph(out, "", &format!("and {} more sockets", finding.victims.len() - 3), DIM)?;
+    }
+    paragraph(out, "why", &finding.why, Style::new())?;
+    for suggestion in &finding.suggestions {
+        show_suggestion(suggestion, out)?;
+    }
+    if let Some(reason) = &finding.no_setting_helps {
+        paragraph(out, "fix", &format!("no setting of this system: {reason}"), Style::new())?;
+    }
+    for folklore in &finding.folklore {
+        paragraph(out, "not", &format!("{}: {}", folklore.knob, folklore.why), DIM)?;
+    }
+    Ok(())
+}
+
+/// The number that counts: packets lost, or what the first evidence shows.
+fn amount(finding: &Finding, report: &Report) -> String {
+    if finding.lost == 0 {
+        let shows = |evidence: &Evidence| format!("{} {}", evidence.counter, grouped(evidence.delta));
+        return finding.evidence.first().map(shows).unwrap_or_default();
+    }
+    let when = match (report.since_boot, report.window_seconds) {
+        (true, _) => " since boot".into(),
+        (false, Some(seconds)) => format!(" in {}", time(seconds)),
+        (false, None) => String::new(),
+    };
+    format!("{} packets lost{when}", grouped(finding.lost))
+}
+
+fn describe(victim: &Victim) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    match (&victim.comm, victim.pid) {
+        (Some(comm), Some(pid)) => parts.push(format!("{comm}[{pid}]")),
+        (None, Some(pid)) => parts.push(format!("process {pid}")),
+        _ => parts.push("process unknown".into()),
+    }
+    parts.extend(victim.unit.clone());
+    parts.extend(victim.container.as_ref().map(|id| format!("container {}", &id[..12])));
+    parts.extend(victim.local.clone());
+    if let Some([held, limit]) = victim.queue {
+        parts.push(format!("queue {} of {}", grouped(held), grouped(limit)));
+    }
+    parts.push(format!("lost {}", grouped(victim.lost)));
+    parts.join("  ")
+}
+
+fn show_suggestion(suggestion: &Suggestion, out: &mut dyn Write) -> io::Result<()> {
+    let Suggestion { knob, from, to, unit, risk, .. } = suggestion;
+    let memory =
+        if suggestion.memory_bytes > 0 { format!(", up to {}", bytes(suggestion.memory_bytes)) } else { String::new() };
+    let text = format!("{knob} {from} → {to} {unit}; {risk} risk{memory}; {}", suggestion.takes_effect);
+    paragraph(out, "do", &text, Style::new())?;
+    if suggestion.appliable {
+        writeln!(out, "{:INDENT$}{COMMAND}{}{COMMAND:#}", "", suggestion.command)?;
+    }
+    Ok(())
+}
+
+/// A word in the margin, then text that is broken at the right edge.
+fn paragraph(out: &mut dyn Write, word: &str, text: &str, style: Style) -> io::Result<()> {
+    for (i, line) in wrap(text, WIDTH - INDENT).iter().enumerate() {
+        let margin = if i == 0 && !word.is_empty() { format!("  {word}") } else { String::new() };
+        writeln!(out, "{margin:INDENT$}{style}{line}{style:#}")?;
+    }
+    Ok(())
+}
+
+fn style_of(severity: Severity) -> Style {
+    match severity {
+        Severity::Critical => BAD,
+        Severity::Warning => ODD.bold(),
+        Severity::Info => AnsiColor::Blue.on_default().bold(),
+    }
+}
+
+fn ledger(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let Some(lines) = &report.ledger else { return Ok(()) };
+    let number = |value: Option<u64>| value.map_or("-".into(), grouped);
+    let mut table = plain(&["stage", "in", "out", "lost", "unwanted", "queued", "unexplained", "±"], 1..8);
+    for line in lines {
+        table.add_row([
+            line.stage.into(),
+            number(line.taken),
+            number(line.out),
+            grouped(line.lost),
+            grouped(line.unwanted),
+            line.queued.map_or("-".into(), |queued| queued.to_string()),
+            number(line.unexplained),
+            number(line.uncertainty),
+        ]);
+    }
+    writeln!(out, "\n{table}")
+}
+
+fn counters(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = plain(&["stage", "counter", "", "by", "per second"], 3..5);
+    for entry in &report.stages {
+        for (counter, value) in &entry.counters.0 {
+            let (amount, rate) = match *value {
+                Value::Total { total, delta, per_second } => {
+                    let amount = if report.since_boot { Some(total) } else { delta };
+                    (amount.map_or("unknown".into(), grouped), per_second.map_or(String::new(), short))
+                }
+                Value::Gauge { value, max } if max > value => (grouped(value), format!("max {}", grouped(max))),
+                Value::Gauge { value, .. } => (grouped(value), "now".into()),
+            };
+            if all || amount != "0" {
+                table.add_row([entry.stage.into(), counter.id(), cell(&entry.instance), amount, rate]);
+            }
+        }
+    }
+    writeln!(out, "\n{table}")
+}
+
+/// What was lost since boot, stage by stage: the totals tell that, if not when.
+fn losses_since_boot(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = plain(&["stage", "lost or refused since boot", "", "total"], 3..4);
+    for entry in &report.stages {
+        for (counter, value) in &entry.counters.0 {
+            if let Value::Total { total, .. } = *value
+                && total > 0
+                && (counter.same_loss.is_some() || counter.flow.is_some_and(|flow| flow.is_loss()))
+            {
+                table.add_row([entry.stage.into(), counter.id(), cell(&entry.instance), grouped(total)]);
+            }
+        }
+    }
+    if table.is_empty() { writeln!(out, "\n no packet lost since boot") } else { writeln!(out, "\n{table}") }
+}
+
+fn cell(instance: &Instance) -> String {
+    instance.to_string()
+}
+
+fn plain(header: &[&str], right: std::ops::Range<usize>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    for column in right {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn sources(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> {
+    let failed = report.sources.iter().filter(|source| !source.ok || source.reason.is_some()).count();
+    if all {
+        writeln!(out)?;
+        for source in &report.sources {
+            let mark = if source.ok { "ok" } else { "no" };
+            let reason = source.reason.as_deref().unwrap_or("");
+            writeln!(out, " {mark}  {:<44} {:>7} µs  {reason}", source.name, source.microseconds)?;
+        }
+    } else if failed > 0 {
+        let (sources, gave) = if failed == 1 { ("source", "gives") } else { ("sources", "give") };
+        writeln!(out, "\n{DIM} {failed} {sources} {gave} nothing, or not all, here: -vv says why{DIM:#}")?;
+    }
+    Ok(())
+}

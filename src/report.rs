@@ -1,0 +1,261 @@
+//! All that a renderer may see.
+
+use std::collections::HashMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::ledger::{Line, Totals};
+use crate::model::{
+    Change, ChangeTable, Changes, Counter, Finding, Instance, Kind, Scope, SourceStatus, Stage, per_second,
+};
+
+/// The contract that dashboards hold us to: fields may be added within version 1, never renamed or removed.
+pub const SCHEMA: &str = "netstat-deep/1";
+
+/// One report: one network namespace over one window.
+#[derive(Clone, Debug, serde::Serialize, JsonSchema)]
+pub struct Report {
+    /// The version of this format.
+    pub schema: &'static str,
+    /// Which report.
+    pub kind: Verb,
+    /// The version of the program.
+    pub tool_version: &'static str,
+    /// The host's name; of a recording, if it holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The kernel's release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// CPUs that are online.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<usize>,
+    /// The end of the window: RFC 3339, UTC, milliseconds. Absent for a recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<String>,
+    /// Length of the window in seconds; since boot, if that is the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_seconds: Option<f64>,
+    /// True if the totals since boot stand for a window: then there is no ledger and no finding above info.
+    pub since_boot: bool,
+    /// The network namespace. Absent for a recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<Netns>,
+    /// The path as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Totals>,
+    /// What each stage did with packets, in the order of the path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Vec<Line>>,
+    /// The counters of each stage.
+    pub stages: Vec<StageCounters>,
+    /// What is wrong, the worst first.
+    pub findings: Vec<Finding>,
+    /// How the sources went.
+    pub sources: Vec<SourceStatus>,
+    /// What the program itself cost so far.
+    #[serde(rename = "self")]
+    pub own: Own,
+}
+
+/// Which report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// The receive path.
+    Rx,
+}
+
+/// A network namespace.
+#[derive(Clone, Debug, serde::Serialize, JsonSchema)]
+pub struct Netns {
+    /// As the kernel writes it: `net:[4026531840]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The kernel's number for it that is never used again, since 5.14.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
+    /// Its name, if it was asked for by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// What the program itself cost so far.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, JsonSchema)]
+pub struct Own {
+    /// CPU time of the whole run, in user mode and in the kernel.
+    pub cpu_microseconds: u64,
+    /// The most memory that it held.
+    pub max_rss_bytes: u64,
+}
+
+impl Own {
+    /// As the kernel has counted until now.
+    pub fn measure() -> Self {
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: `usage` is a place for the structure that the call fills, and all zeros is a valid value of it.
+        let usage = unsafe {
+            libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+            usage.assume_init()
+        };
+        let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+        // ru_maxrss is in KiB on Linux.
+        Own {
+            cpu_microseconds: micros(usage.ru_utime) + micros(usage.ru_stime),
+            max_rss_bytes: usage.ru_maxrss as u64 * 1024,
+        }
+    }
+}
+
+/// The counters of one stage, for one instance.
+#[derive(Clone, Debug, serde::Serialize, JsonSchema)]
+pub struct StageCounters {
+    /// The stage of the packet's path.
+    pub stage: &'static str,
+    /// What the values stand for.
+    pub scope: Scope,
+    /// Which one, where there are several.
+    #[serde(skip_serializing_if = "Instance::is_only")]
+    pub instance: Instance,
+    /// Values by counter id. A counter that this kernel does not have is absent, never zero.
+    pub counters: Values,
+}
+
+/// Values by counter id.
+#[derive(Clone, Debug, Default)]
+pub struct Values(pub Vec<(&'static Counter, Value)>);
+
+/// A counter's value in a report.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Value {
+    /// A counter that only grows.
+    Total {
+        /// Its value at the end of the window.
+        total: u64,
+        /// By how much it grew in the window; absent if that can't be known (it is new, or was reset).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delta: Option<u64>,
+        /// The same per second; since boot, if that is the window.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        per_second: Option<f64>,
+    },
+    /// A value that goes up and down.
+    Gauge {
+        /// Its value at the end of the window.
+        value: u64,
+        /// The highest value seen in the window.
+        max: u64,
+    },
+}
+
+impl Serialize for Values {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Id(&'static Counter);
+        impl Serialize for Id {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&format_args!("{}.{}", self.0.group.id, self.0.name))
+            }
+        }
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (counter, value) in &self.0 {
+            map.serialize_entry(&Id(counter), value)?;
+        }
+        map.end()
+    }
+}
+
+/// The schema names every counter, with the text of its declaration.
+impl JsonSchema for Values {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Values".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut properties = serde_json::Map::new();
+        let value = generator.subschema_for::<Value>();
+        for (_, counter) in crate::stage::counters() {
+            let mut property = value.clone();
+            property.insert("description".into(), counter.text().into());
+            properties.insert(counter.id(), property.into());
+        }
+        schemars::json_schema!({ "type": "object", "properties": properties, "additionalProperties": value })
+    }
+}
+
+/// The counters of all stages, for every instance.
+pub fn stage_counters(stages: &[&'static Stage], changes: &Changes) -> Vec<StageCounters> {
+    let mut all = Vec::new();
+    for stage in stages {
+        let mut places: HashMap<(Scope, &Instance), usize> = HashMap::new();
+        for table in &changes.tables {
+            let columns: Vec<usize> = columns_of(stage, table);
+            if columns.is_empty() {
+                continue;
+            }
+            for row in &table.rows {
+                let at = *places.entry((table.group.scope, &row.instance)).or_insert_with(|| {
+                    let (scope, instance) = (table.group.scope, row.instance.clone());
+                    all.push(StageCounters { stage: stage.id, scope, instance, counters: Values::default() });
+                    all.len() - 1
+                });
+                let values = columns.iter().filter_map(|&column| {
+                    let value = value_of(row.changes[column]?, changes);
+                    Some((table.counters[column], value))
+                });
+                all[at].counters.0.extend(values);
+            }
+        }
+    }
+    all.retain(|entry| !entry.counters.0.is_empty());
+    all
+}
+
+fn columns_of(stage: &Stage, table: &ChangeTable) -> Vec<usize> {
+    (0..table.counters.len()).filter(|&column| stage.counters.contains(&table.counters[column])).collect()
+}
+
+fn value_of(change: Change, changes: &Changes) -> Value {
+    match change {
+        Change::Gauge { value, max } => Value::Gauge { value, max },
+        Change::Total { total, delta } => {
+            let rate = delta.zip(changes.seconds).and_then(|(delta, seconds)| per_second(delta, seconds));
+            // Since boot, the change is the total: it is said once.
+            Value::Total { total, delta: delta.filter(|_| !changes.since_boot), per_second: rate }
+        }
+    }
+}
+
+impl Report {
+    /// How many findings there are of each severity, the worst first, as words.
+    pub fn summary(&self) -> String {
+        use crate::model::Severity::{Critical, Info, Warning};
+        let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
+        let parts: Vec<String> = [(Critical, "critical"), (Warning, "warning"), (Info, "info")]
+            .into_iter()
+            .map(|(severity, word)| (count(severity), word))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        if parts.is_empty() { "nothing found".into() } else { parts.join(", ") }
+    }
+
+    /// All values of `counter`, with their instance.
+    pub fn values(&self, counter: &'static Counter) -> impl Iterator<Item = (&Instance, Value)> {
+        self.stages.iter().flat_map(move |stage| {
+            let found = stage.counters.0.iter().filter(move |(c, _)| *c == counter);
+            found.map(move |(_, value)| (&stage.instance, *value))
+        })
+    }
+
+    /// By how much `counter` grew in all; absent if that is not known.
+    pub fn delta(&self, counter: &'static Counter) -> Option<u64> {
+        debug_assert_eq!(counter.kind, Kind::Total);
+        let grown = self.values(counter).filter_map(|(_, value)| match value {
+            Value::Total { delta, .. } => delta,
+            Value::Gauge { .. } => None,
+        });
+        grown.reduce(u64::saturating_add)
+    }
+}
