@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::model::{
-    Changes, Counter, Group, Instance, Key, Kind, Row, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span,
-    Table,
+    Changes, Counter, Group, Instance, Key, Kind, Protocol, Row, Snapshot, SocketSums, SocketWatch, Sockets,
+    SourceStatus, Span, Table,
 };
 use crate::source::groups::{DOORS, Door, LINK, Shape};
 use crate::source::netlink::Dumped;
@@ -15,6 +15,8 @@ use crate::stage::counters_of;
 
 /// How often gauges are looked at within a window.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often a queue that loses is looked at, to tell a reader that pauses from one that never catches up.
+const CLOSE_LOOK: Duration = Duration::from_millis(10);
 /// A source that takes longer than this is read at the ends of the window only, so that looking costs little.
 const CHEAP: Duration = Duration::from_millis(1);
 
@@ -74,35 +76,37 @@ impl Observer {
         mut tick: impl FnMut(f64),
     ) -> (Snapshot, Window) {
         let end = first.at + interval;
-        let looked_at = cheap_gauges(first);
-        let sockets_cheap = first.sockets.is_some() && cost(first, SOCKETS).is_some_and(|cost| cost < 2 * CHEAP);
-        let mut watch = first.sockets.clone().map(SocketWatch::start);
+        let doors = cheap_gauges(first);
+        let mut sockets = SocketLooks::new(first);
         let mut peaks: Vec<Table> = Vec::new();
         let mut next = first.at + LOOK;
-        while next < end && !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(next.saturating_sub(self.clock.elapsed()));
-            tick((next - first.at).as_secs_f64() / interval.as_secs_f64());
-            next += LOOK;
-            let mut look = Snapshot::default();
-            let mut online = Vec::new();
-            for door in &looked_at {
-                self.open(door, &mut online, &mut look);
-            }
-            keep_peaks(&mut peaks, std::mem::take(&mut look.tables));
-            if let Some(watch) = watch.as_mut().filter(|_| sockets_cheap) {
-                self.sockets(&mut look);
-                if let Some(sums) = &look.sockets {
-                    watch.look(sums);
+        while !stop.load(Ordering::Relaxed) {
+            let now = self.clock.elapsed();
+            if now >= next {
+                tick((now - first.at).as_secs_f64() / interval.as_secs_f64());
+                let mut look = Snapshot::default();
+                let mut online = Vec::new();
+                for door in &doors {
+                    self.open(door, &mut online, &mut look);
                 }
+                keep_peaks(&mut peaks, look.tables);
+                next += LOOK;
             }
+            if now >= end {
+                break;
+            }
+            sockets.look(&self.host, now);
+            let wake = end.min(next).min(sockets.next);
+            std::thread::sleep(wake.saturating_sub(self.clock.elapsed()));
         }
-        if !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(end.saturating_sub(self.clock.elapsed()));
-        }
+        // Sockets are read before the protocol's counters here, and were read after them at the start: so none is said to
+        // have lost more than those counted.
+        let before = sockets.all(&self.host);
         let last = self.snapshot();
         let seconds = last.at.saturating_sub(first.at).as_secs_f64();
         let changes = Changes::between(first, &last, &peaks, Some(seconds));
-        let sockets = watch.zip(last.sockets.as_ref()).map(|(watch, sums)| watch.end(sums));
+        let sockets = sockets.watch.zip(before.as_ref().or(last.sockets.as_ref()));
+        let sockets = sockets.map(|(watch, sums)| watch.end(sums));
         let sources = last.sources.clone();
         (last, Window { changes, sockets, sources })
     }
@@ -150,7 +154,7 @@ impl Observer {
 
     fn sockets(&mut self, snapshot: &mut Snapshot) {
         let begin = self.clock.elapsed();
-        let status = sockdiag::read(&self.host).map(|(sums, dumped): (SocketSums, Dumped)| {
+        let status = sockdiag::read(&self.host, None).map(|(sums, dumped): (SocketSums, Dumped)| {
             snapshot.sockets = Some(sums);
             left_out(dumped)
         });
@@ -164,6 +168,47 @@ impl Observer {
 }
 
 const SOCKETS: &str = "sock_diag sockets";
+
+/// Looks at the sockets within a window, if that is cheap.
+struct SocketLooks {
+    watch: Option<SocketWatch>,
+    cheap: bool,
+    /// UDP sockets lose: in between, they alone are looked at closely.
+    losing: bool,
+    next: Duration,
+    next_of_all: Duration,
+}
+
+impl SocketLooks {
+    fn new(first: &Snapshot) -> Self {
+        SocketLooks {
+            watch: first.sockets.clone().map(SocketWatch::start),
+            cheap: cost(first, SOCKETS).is_some_and(|cost| cost < CHEAP),
+            losing: false,
+            next: first.at + LOOK,
+            next_of_all: first.at + LOOK,
+        }
+    }
+
+    fn all(&self, host: &Host) -> Option<SocketSums> {
+        self.cheap.then(|| sockdiag::read(host, None).ok()).flatten().map(|(sums, _)| sums)
+    }
+
+    fn look(&mut self, host: &Host, now: Duration) {
+        if !self.cheap || now < self.next {
+            return;
+        }
+        let only = (now < self.next_of_all).then_some(Protocol::Udp);
+        if only.is_none() {
+            self.next_of_all = now + LOOK;
+        }
+        let Some(watch) = &mut self.watch else { return };
+        if let Ok((sums, _)) = sockdiag::read(host, only) {
+            self.losing = watch.look(&sums);
+        }
+        self.next = if self.losing { now + CLOSE_LOOK } else { self.next_of_all };
+    }
+}
 
 /// The doors that hold gauges and are cheap to open again and again.
 fn cheap_gauges(first: &Snapshot) -> Vec<&'static Door> {

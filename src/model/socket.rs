@@ -11,8 +11,6 @@ const TRACKED: usize = 16_384;
 const SIZES: usize = 64;
 /// Sockets named in a report, at most.
 const NAMED: usize = 10;
-/// Looks into a queue after its first loss that it takes to say how its reader behaves.
-const ENOUGH_LOOKS: u32 = 3;
 
 /// Which sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,14 +101,17 @@ pub struct SocketChange {
     pub lost: u64,
     /// The fullest that its queue was seen.
     pub queue_max: u32,
-    /// The emptiest that its queue was seen after the first loss; absent if it was looked at too seldom to say.
-    pub queue_min: Option<u32>,
+    /// The emptiest that its queue was seen after the first loss.
+    pub queue_min: u32,
+    /// How often its queue was looked at after the first loss.
+    pub looks: u32,
 }
 
 impl SocketChange {
-    /// The queue never fell below half its limit once it had overflowed: the reader does not catch up.
-    pub fn never_drained(&self) -> bool {
-        self.queue_min.is_some_and(|min| min > 0 && min >= self.socket.limit / 2)
+    /// The queue was never seen below half its limit once it had overflowed, in so many `looks` at least: its reader does
+    /// not catch up.
+    pub fn never_drained(&self, looks: u32) -> bool {
+        self.looks >= looks && self.queue_min > 0 && self.queue_min >= self.socket.limit / 2
     }
 }
 
@@ -123,10 +124,8 @@ pub struct Sockets {
     pub udp_buffers: BTreeMap<u32, u64>,
     /// Bytes that waited in UDP receive queues, at the start and at the end.
     pub udp_queued: [u64; 2],
-    /// Packets lost by all notable UDP sockets that there still are.
+    /// Packets that all UDP sockets lost that there still are. What exceeds the protocol's own count, nobody else counted.
     pub udp_lost: u64,
-    /// Packets lost by all notable listeners that there still are.
-    pub listen_lost: u64,
     /// Those that lost most, the worst first.
     pub worst: Vec<SocketChange>,
 }
@@ -154,13 +153,11 @@ struct Looks {
 }
 
 impl SocketWatch {
-    /// Starts a window.
+    /// Starts a window. The protocol's counters were read before `first` was.
     pub fn start(first: SocketSums) -> Self {
-        let mut watch = SocketWatch { first: SocketSums::default(), seen: HashMap::new(), since_boot: false };
-        watch.first = first;
-        let first = std::mem::take(&mut watch.first);
-        watch.look(&first);
-        watch.first = first;
+        let mut watch = SocketWatch { first, ..Self::default() };
+        let looks = |socket: &Socket| (socket.cookie, Looks { max: socket.queue, min: u32::MAX, after_loss: 0 });
+        watch.seen = watch.first.notable.values().map(looks).collect();
         watch
     }
 
@@ -169,10 +166,15 @@ impl SocketWatch {
         SocketWatch { since_boot: true, ..Self::default() }
     }
 
-    /// Looks at the sockets within the window.
-    pub fn look(&mut self, now: &SocketSums) {
+    /// Looks at the sockets within the window. True if UDP sockets lost something.
+    pub fn look(&mut self, now: &SocketSums) -> bool {
+        let mut udp_lost = 0;
         for socket in now.notable.values() {
-            let lost = self.lost(socket) > 0;
+            let lost = self.lost(socket);
+            if socket.protocol == Protocol::Udp {
+                udp_lost += lost;
+            }
+            let lost = lost > 0;
             let looks = self.seen.entry(socket.cookie).or_insert(Looks { max: 0, min: u32::MAX, after_loss: 0 });
             looks.max = looks.max.max(socket.queue);
             if lost {
@@ -180,9 +182,11 @@ impl SocketWatch {
                 looks.after_loss += 1;
             }
         }
+        udp_lost > 0
     }
 
-    /// Ends the window.
+    /// Ends the window. `last` should be read before the protocol's counters are, so that no socket is said to have lost
+    /// more than those counted.
     pub fn end(mut self, last: &SocketSums) -> Sockets {
         self.look(last);
         let mut sockets = Sockets {
@@ -196,13 +200,17 @@ impl SocketWatch {
             if lost == 0 {
                 continue;
             }
-            match socket.protocol {
-                Protocol::Udp => sockets.udp_lost += lost,
-                Protocol::Listen => sockets.listen_lost += lost,
+            if socket.protocol == Protocol::Udp {
+                sockets.udp_lost += lost;
             }
             let looks = &self.seen[&socket.cookie];
-            let queue_min = (looks.after_loss >= ENOUGH_LOOKS).then_some(looks.min);
-            sockets.worst.push(SocketChange { socket: *socket, lost, queue_max: looks.max, queue_min });
+            sockets.worst.push(SocketChange {
+                socket: *socket,
+                lost,
+                queue_max: looks.max,
+                queue_min: looks.min,
+                looks: looks.after_loss,
+            });
         }
         sockets.worst.sort_by(|a, b| b.lost.cmp(&a.lost).then(a.socket.cookie.cmp(&b.socket.cookie)));
         keep_worst(&mut sockets.worst);
@@ -260,7 +268,7 @@ mod tests {
     #[test]
     fn drops_wrap() {
         let watch = SocketWatch::start(sums(&[socket(1, 0, u32::MAX)]));
-        assert_eq!(watch.end(&sums(&[socket(1, 0, 1)])).udp_lost, 2);
+        assert_eq!(watch.end(&sums(&[socket(1, 0, 1)])).worst[0].lost, 2);
     }
 
     #[test]
@@ -274,16 +282,16 @@ mod tests {
             }
             watch.end(&sums(&[socket(1, 990, drops)])).worst.remove(0)
         };
-        assert!(queues([990, 1001, 950]).never_drained());
-        assert!(!queues([990, 10, 950]).never_drained());
+        assert!(queues([990, 1001, 950]).never_drained(4));
+        assert!(!queues([990, 10, 950]).never_drained(4));
     }
 
     #[test]
     fn too_few_looks_say_nothing_of_the_reader() {
         let watch = SocketWatch::start(sums(&[]));
         let change = watch.end(&sums(&[socket(1, 1000, 5)])).worst.remove(0);
-        assert_eq!(change.queue_min, None);
-        assert!(!change.never_drained());
+        assert_eq!(change.looks, 1);
+        assert!(!change.never_drained(2));
     }
 
     #[test]

@@ -139,7 +139,7 @@ fn describe(victim: &Victim) -> String {
         parts.push(format!("queue {} of {}", grouped(held), grouped(limit)));
     }
     parts.push(format!("lost {}", grouped(victim.lost)));
-    parts.join("  ")
+    parts.join(", ")
 }
 
 fn show_suggestion(suggestion: &Suggestion, out: &mut dyn Write) -> io::Result<()> {

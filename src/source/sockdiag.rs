@@ -39,11 +39,11 @@ const QUERIES: [Query; 4] = [
     Query { name: "listen6", family: AF_INET6, protocol: IPPROTO_TCP, states: LISTEN },
 ];
 
-/// All UDP and listening TCP sockets of the calling thread's network namespace, added up.
-pub fn read(host: &Host) -> io::Result<(SocketSums, Dumped)> {
+/// All UDP and listening TCP sockets of the calling thread's network namespace, or only those of one protocol, added up.
+pub fn read(host: &Host, only: Option<Protocol>) -> io::Result<(SocketSums, Dumped)> {
     let mut sums = SocketSums::default();
     let mut dumped = Dumped::default();
-    for query in &QUERIES {
+    for query in QUERIES.iter().filter(|query| only.is_none_or(|only| only == query.kind())) {
         let mut part = Part { kind: query.kind(), before: sums.clone(), sums };
         let one = netlink::dump(host, &query.request(), &mut part, Part::again, Part::take);
         let again = match one {
@@ -124,7 +124,7 @@ mod tests {
     fn a_socket_of_our_own_is_found() {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let _listener = TcpListener::bind("[::1]:0").unwrap();
-        let (sums, _) = read(&Host::Live).unwrap();
+        let (sums, _) = read(&Host::Live, None).unwrap();
         assert!(sums.udp >= 1 && sums.listeners >= 1);
         let request = QUERIES[0].request();
         let mut found = Vec::new();

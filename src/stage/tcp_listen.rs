@@ -104,7 +104,7 @@ fn overflowing(lost: u64, backlog: u32, accepted: u64) -> Observed {
         .with(&LISTEN_OVERFLOWS, lost)
         .with(&PASSIVE_OPENS, accepted)
         .with_setting("net/core/somaxconn", "128")
-        .with_socket(SocketChange { socket, lost, queue_max: backlog + 1, queue_min: Some(0) })
+        .with_socket(SocketChange { socket, lost, queue_max: backlog + 1, queue_min: 0, looks: 5 })
 }
 
 fn overflow(seen: &Observed, rule: &Rule) -> Option<Finding> {
@@ -133,7 +133,7 @@ fn overflow(seen: &Observed, rule: &Rule) -> Option<Finding> {
         "{} holds {} connections that wait to be accepted; up to {} were seen",
         worst.socket.local, worst.socket.limit, worst.queue_max
     );
-    if opened == 0 && worst.never_drained() {
+    if opened == 0 && worst.never_drained(3) {
         finding.no_setting_helps = Some(
             "the application accepted no connection in this window: its accept loop is blocked or dead. A longer queue \
              would only fill as well; restart or mend the application"
