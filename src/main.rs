@@ -1,13 +1,13 @@
 //! The program: reads the command line, runs a verb, turns an error into two lines and an exit code.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Stdout, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
-use netstat_deep::cli::{Cli, Color, Verb};
+use netstat_deep::cli::{Cli, Color, Format, Verb};
 use netstat_deep::command::{explain, generate, rx};
 use netstat_deep::error::Error;
 use signal_hook::consts::SIGINT;
@@ -27,23 +27,32 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<u8, Error> {
-    let color = match &cli.verb {
-        Verb::Rx(args) => args.color,
-        Verb::Explain(_) | Verb::Generate(_) => Color::Auto,
-    };
+    match &cli.verb {
+        // What machines read needs no colours taken out.
+        Verb::Rx(args) if args.format() != Format::Table => {
+            with(BufWriter::new(std::io::stdout()), |out| rx::run(args, out, &stop_on_interrupt()))
+        }
+        Verb::Rx(args) => with(terminal(args.color), |out| rx::run(args, out, &stop_on_interrupt())),
+        Verb::Explain(args) => with(terminal(Color::Auto), |out| explain::run(args, out)),
+        Verb::Generate(args) => with(terminal(Color::Auto), |out| generate::run(args, out)),
+    }
+}
+
+/// Runs a verb and makes sure that all it wrote is out.
+fn with<W: Write + Send>(mut out: W, verb: impl FnOnce(&mut W) -> Result<u8, Error>) -> Result<u8, Error> {
+    let code = verb(&mut out)?;
+    out.flush().map_err(Error::output)?;
+    Ok(code)
+}
+
+/// Standard output, with or without colours.
+fn terminal(color: Color) -> BufWriter<AutoStream<Stdout>> {
     let choice = match color {
         Color::Auto => AutoStream::choice(&std::io::stdout()),
         Color::Always => ColorChoice::AlwaysAnsi,
         Color::Never => ColorChoice::Never,
     };
-    let mut out = BufWriter::new(AutoStream::new(std::io::stdout(), choice));
-    let code = match &cli.verb {
-        Verb::Rx(args) => rx::run(args, &mut out, &stop_on_interrupt()),
-        Verb::Explain(args) => explain::run(args, &mut out),
-        Verb::Generate(args) => generate::run(args, &mut out),
-    }?;
-    out.flush().map_err(Error::output)?;
-    Ok(code)
+    BufWriter::new(AutoStream::new(std::io::stdout(), choice))
 }
 
 /// The first interrupt ends the window and shows what there is; a second one ends the program.

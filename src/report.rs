@@ -6,9 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ledger::{Line, Totals};
-use crate::model::{
-    Change, ChangeTable, Changes, Counter, Finding, Instance, Kind, Scope, SourceStatus, Stage, per_second,
-};
+use crate::model::{Change, Changes, Counter, Finding, Instance, Kind, Scope, SourceStatus, Stage, per_second};
 
 /// The contract that dashboards hold us to: fields may be added within version 1, never renamed or removed.
 pub const SCHEMA: &str = "netstat-deep/1";
@@ -186,34 +184,31 @@ impl JsonSchema for Values {
 
 /// The counters of all stages, for every instance.
 pub fn stage_counters(stages: &[&'static Stage], changes: &Changes) -> Vec<StageCounters> {
-    let mut all = Vec::new();
-    for stage in stages {
-        let mut places: HashMap<(Scope, &Instance), usize> = HashMap::new();
-        for table in &changes.tables {
-            let columns: Vec<usize> = columns_of(stage, table);
-            if columns.is_empty() {
-                continue;
-            }
-            for row in &table.rows {
-                let at = *places.entry((table.group.scope, &row.instance)).or_insert_with(|| {
-                    let (scope, instance) = (table.group.scope, row.instance.clone());
-                    all.push(StageCounters { stage: stage.id, scope, instance, counters: Values::default() });
-                    all.len() - 1
-                });
-                let values = columns.iter().filter_map(|&column| {
-                    let value = value_of(row.changes[column]?, changes);
-                    Some((table.counters[column], value))
-                });
-                all[at].counters.0.extend(values);
+    let mut by_stage: Vec<Vec<StageCounters>> = vec![Vec::new(); stages.len()];
+    let mut places: HashMap<(usize, Scope, &Instance), usize> = HashMap::new();
+    for table in &changes.tables {
+        let stage_of = |counter| stages.iter().position(|stage| stage.counters.contains(counter));
+        let columns: Vec<Option<usize>> = table.counters.iter().map(stage_of).collect();
+        for row in &table.rows {
+            for (column, change) in row.changes.iter().enumerate() {
+                let (Some(stage), Some(change)) = (columns[column], change) else { continue };
+                let entries = &mut by_stage[stage];
+                let scope = table.group.scope;
+                // A row's neighbours in the table mostly go to the same place.
+                let is_here = |entry: &StageCounters| entry.scope == scope && entry.instance == row.instance;
+                let at = match entries.last() {
+                    Some(last) if is_here(last) => entries.len() - 1,
+                    _ => *places.entry((stage, scope, &row.instance)).or_insert_with(|| {
+                        let (stage, instance) = (stages[stage].id, row.instance.clone());
+                        entries.push(StageCounters { stage, scope, instance, counters: Values::default() });
+                        entries.len() - 1
+                    }),
+                };
+                entries[at].counters.0.push((table.counters[column], value_of(*change, changes)));
             }
         }
     }
-    all.retain(|entry| !entry.counters.0.is_empty());
-    all
-}
-
-fn columns_of(stage: &Stage, table: &ChangeTable) -> Vec<usize> {
-    (0..table.counters.len()).filter(|&column| stage.counters.contains(&table.counters[column])).collect()
+    by_stage.into_iter().flatten().collect()
 }
 
 fn value_of(change: Change, changes: &Changes) -> Value {

@@ -124,14 +124,13 @@ impl Run<'_> {
 
     /// The settings that the rules want to look at: a machine-wide one as it is at home, the others as they are here.
     fn settings(&self, host: &Host, knobs: &[&'static Knob]) -> Settings {
-        let read = |machine: bool| {
-            let paths: Vec<String> =
-                knobs.iter().filter(|knob| (knob.scope == Scope::Machine) == machine).map(|knob| knob.path()).collect();
-            sysctl::read(host, paths.iter().map(String::as_str))
-        };
-        let mut settings = read(false);
-        // If we may not go back home, machine-wide settings stay unknown.
-        settings.extend(self.home.inside(|| read(true)).unwrap_or_default());
+        let (machine, here): (Vec<_>, Vec<_>) = knobs.iter().partition(|knob| knob.scope == Scope::Machine);
+        let read = |knobs: &[&Knob]| sysctl::read(host, knobs.iter().map(|knob| knob.path()));
+        let mut settings = read(&here);
+        if !machine.is_empty() {
+            // If we may not go back home, machine-wide settings stay unknown.
+            settings.extend(self.home.inside(|| read(&machine)).unwrap_or_default());
+        }
         settings
     }
 

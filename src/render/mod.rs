@@ -25,7 +25,7 @@ pub struct Look {
 pub fn write(report: &Report, look: Look, out: &mut dyn Write) -> io::Result<()> {
     match look.format {
         Format::Table => table::write(report, look.verbose, out),
-        Format::Json => json::pretty(report, out),
+        Format::Json => json::document(report, out),
         Format::Jsonl => json::line(report, out),
         Format::Openmetrics => openmetrics::write(report, out),
     }?;

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NlasIterator};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -125,7 +126,7 @@ fn dump_once(request: &Request, mut each: impl FnMut(&[u8]) -> bool) -> io::Resu
         request.family.protocol(),
     )?;
     rustix::net::send(&socket, &request.bytes(), SendFlags::empty())?;
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = Vec::with_capacity(BUFFER);
     let mut dumped = Dumped::default();
     loop {
         let left = DEADLINE.checked_sub(start.elapsed()).ok_or_else(late)?;
@@ -133,11 +134,12 @@ fn dump_once(request: &Request, mut each: impl FnMut(&[u8]) -> bool) -> io::Resu
         if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout))? == 0 {
             return Err(late());
         }
-        let (filled, whole) = rustix::net::recv(&socket, &mut buffer[..], RecvFlags::TRUNC)?;
-        if whole > filled {
+        buffer.clear();
+        let (_, whole) = rustix::net::recv(&socket, spare_capacity(&mut buffer), RecvFlags::TRUNC)?;
+        if whole > buffer.len() {
             return Err(io::Error::other(format!("an answer of {whole} bytes did not fit in {BUFFER}")));
         }
-        if messages(&buffer[..filled], &mut dumped, &mut each)? {
+        if messages(&buffer, &mut dumped, &mut each)? {
             return Ok(dumped);
         }
     }

@@ -5,7 +5,7 @@ use crate::model::Settings;
 
 /// Reads `paths` (`net/core/rmem_default`); in `net/ipv4/conf/DEV/rp_filter`, `DEV` stands for every device. What is not
 /// there is left out.
-pub fn read<'a>(host: &Host, paths: impl Iterator<Item = &'a str>) -> Settings {
+pub fn read(host: &Host, paths: impl Iterator<Item = String>) -> Settings {
     let mut settings = Settings::default();
     let mut bytes = Vec::new();
     for path in paths {
@@ -18,7 +18,7 @@ pub fn read<'a>(host: &Host, paths: impl Iterator<Item = &'a str>) -> Settings {
                     }
                 }
             }
-            None => one(host, path, &mut settings, &mut bytes),
+            None => one(host, &path, &mut settings, &mut bytes),
         }
     }
     settings
