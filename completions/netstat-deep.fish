@@ -1,0 +1,60 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_netstat_deep_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_netstat_deep_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_netstat_deep_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_netstat_deep_using_subcommand
+    set -l cmd (__fish_netstat_deep_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -s h -l help -d 'Print help'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -s V -l version -d 'Print version'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "explain" -d 'Explain a counter, rule, knob or stage: what it is, what to do, what not to do'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l dev -d 'Of the devices, show only this one' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s o -l output -d 'How to show it' -r -f -a "table\t'For people'
+json\t'One JSON document'
+jsonl\t'A JSON document a line'
+openmetrics\t'For Prometheus'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l root -d 'Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l check -d 'Exit with 1 if there is a finding of this severity or above' -r -f -a "info\t'Good to know; nobody need act'
+warning\t'Packets are lost, or soon will be'
+critical\t'Packets are lost now, and many of them'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l ignore -d 'Leave out findings of this rule, or of this rule for this instance' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l thresholds -d 'Limits of rules other than the built-in ones: a TOML file with a table per rule' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in a pipe'
+never\t'Never'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l json -d 'One JSON document, the same as --output json'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s v -l verbose -d 'Show the counters that moved too; twice, also those that did not, and the sources'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -l list -d 'List all that can be explained'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand generate" -s h -l help -d 'Print help'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx explain generate help" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx explain generate help" -f -a "explain" -d 'Explain a counter, rule, knob or stage: what it is, what to do, what not to do'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx explain generate help" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx explain generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

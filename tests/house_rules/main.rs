@@ -1,0 +1,219 @@
+//! What must hold for every counter, rule, knob and stage, and for the source tree as a whole: rules about rules.
+
+mod imports;
+mod papers;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netstat_deep::model::flow::{APPLICATION, FORWARDED, WIRE};
+use netstat_deep::model::{Flow, Kind, Observed, Severity};
+use netstat_deep::source::groups::{DOORS, GROUPS};
+use netstat_deep::stage::{RECEIVE, counters, knobs, rules};
+
+/// The ids that dashboards and tests key on, with the stage each belongs to. An id is never renamed.
+const RULE_IDS: &[&str] = &[
+    "backlog-overflow",
+    "reverse-path-filter-drops",
+    "conntrack-table-full",
+    "udp-receive-buffer-overflow",
+    "accept-queue-overflow",
+];
+
+/// The stages of the receive path, in the order in which a packet meets them.
+const STAGE_IDS: &[&str] = &[
+    "link",
+    "ring",
+    "interrupt",
+    "softirq",
+    "driver_rx",
+    "gro",
+    "backlog",
+    "ingress",
+    "arp",
+    "ip_in",
+    "netfilter",
+    "conntrack",
+    "forward",
+    "udp_in",
+    "tcp_listen",
+    "tcp_in",
+    "socket_memory",
+    "read",
+];
+
+#[test]
+fn the_stages_are_those_of_the_path() {
+    let ids: Vec<&str> = RECEIVE.iter().map(|stage| stage.id).collect();
+    assert_eq!(ids, STAGE_IDS);
+    for stage in RECEIVE {
+        let file = format!("{}/src/stage/{}.rs", env!("CARGO_MANIFEST_DIR"), stage.id);
+        assert!(std::path::Path::new(&file).exists(), "stage {} has no file of its name", stage.id);
+        assert!(stage.explain.len() > 80, "stage {} explains nothing", stage.id);
+        assert!(stage.title.len() <= 20, "title of {} is too long for a table", stage.id);
+    }
+}
+
+#[test]
+fn counter_ids_and_metric_names_are_unique() {
+    let mut ids = BTreeSet::new();
+    let mut metrics = BTreeSet::new();
+    for (_, counter) in counters() {
+        assert!(ids.insert(counter.id()), "{} is declared twice", counter.id());
+        assert!(metrics.insert(counter.metric()), "two counters are called {}", counter.metric());
+        let name = counter.metric();
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+        assert!(!name.contains("__"), "{name}");
+    }
+}
+
+#[test]
+fn every_counter_says_what_it_means_and_where_the_kernel_counts_it() {
+    for (_, counter) in counters() {
+        let text = counter.text();
+        assert!(text.len() > 30 && text.contains(". "), "{}: '{text}'", counter.id());
+        assert!(text.contains(".c") || text.contains(".h"), "{} cites no kernel source", counter.id());
+        assert!(text.chars().next().is_some_and(char::is_uppercase), "{}: '{text}'", counter.id());
+    }
+}
+
+#[test]
+fn every_table_has_a_door_and_counters() {
+    for group in GROUPS {
+        let door = DOORS.iter().any(|door| door.groups.contains(group)) || group.origin.starts_with("rtnetlink");
+        assert!(door, "nothing reads {}", group.id);
+        assert!(counters().any(|(_, counter)| counter.group == *group), "nothing is taken from {}", group.id);
+        assert!(group.kernel.contains(".c "), "{} cites no kernel function", group.id);
+        assert!(group.bits == 32 || group.bits == 64, "{}", group.id);
+    }
+}
+
+#[test]
+fn flows_run_between_stages_that_exist() {
+    let known: BTreeSet<&str> = STAGE_IDS.iter().copied().chain([WIRE, APPLICATION, FORWARDED]).collect();
+    for (_, counter) in counters() {
+        let ends = match counter.flow {
+            None => continue,
+            Some(Flow::Pass { from, to }) => vec![from, to],
+            Some(Flow::LostUpTo { at, rest, .. }) => vec![at, rest],
+            Some(Flow::MayExplain { at, from }) => vec![at, from],
+            Some(
+                Flow::Lost { at }
+                | Flow::Unwanted { at }
+                | Flow::Merged { at }
+                | Flow::Unmerged { at }
+                | Flow::LostMerged { at }
+                | Flow::Uncertain { at },
+            ) => vec![at],
+        };
+        for end in ends {
+            assert!(known.contains(end), "{} flows to '{end}'", counter.id());
+        }
+        assert_eq!(counter.kind, Kind::Total, "{}: a gauge does not flow", counter.id());
+    }
+}
+
+#[test]
+fn no_loss_is_in_the_ledger_twice() {
+    let mut edges: BTreeMap<&str, String> = BTreeMap::new();
+    for (_, counter) in counters() {
+        if let (Some(word), Some(flow)) = (counter.same_loss, counter.flow)
+            && flow.is_loss()
+            && let Some(other) = edges.insert(word, counter.id())
+        {
+            panic!("{} and {other} count the same packets, and both enter the ledger", counter.id());
+        }
+    }
+}
+
+#[test]
+fn rule_ids_are_fixed_and_named_for_what_is_wrong() {
+    let ids: Vec<&str> = rules().map(|(_, rule)| rule.id).collect();
+    assert_eq!(ids, RULE_IDS);
+    let cures = ["increase", "raise", "tune", "set-", "enable", "disable", "fix", "grow"];
+    for id in ids {
+        assert!(!cures.iter().any(|cure| id.contains(cure)), "{id} is named for a cure");
+    }
+}
+
+#[test]
+fn rules_fire_on_their_examples_and_not_on_their_traps() {
+    for (stage, rule) in rules() {
+        let mut levels = BTreeSet::new();
+        for example in rule.examples {
+            let seen = (example.observed)();
+            let finding = (rule.fires)(&seen, rule);
+            let severity = finding.as_ref().map(|finding| finding.severity);
+            assert_eq!(severity, example.severity, "{}: {}", rule.id, example.what);
+            levels.extend(example.severity);
+            if let Some(finding) = finding {
+                let acts = !finding.suggestions.is_empty() || finding.no_setting_helps.is_some();
+                assert!(acts, "{}: {}: neither a suggestion nor why there is none", rule.id, example.what);
+                assert!(!finding.evidence.is_empty() && !finding.why.is_empty(), "{}: {}", rule.id, example.what);
+            }
+        }
+        assert!(rule.examples.iter().any(|example| example.severity.is_none()), "{} has no trap", rule.id);
+        assert!(levels.contains(&Severity::Warning), "{} has no example of a warning", rule.id);
+        assert!(stage.rules.iter().any(|own| own.id == rule.id));
+        assert!(!rule.triggers.is_empty(), "{} never gets a look", rule.id);
+    }
+}
+
+#[test]
+fn rules_are_silent_on_a_quiet_host() {
+    for (_, rule) in rules() {
+        assert_eq!((rule.fires)(&Observed::quiet(), rule), None, "{}", rule.id);
+    }
+}
+
+#[test]
+fn rules_suggest_only_knobs_that_they_name_and_never_less() {
+    for (_, rule) in rules() {
+        for example in rule.examples {
+            for suggestion in (rule.fires)(&(example.observed)(), rule).into_iter().flat_map(|f| f.suggestions) {
+                let known = rule.knobs.iter().any(|knob| knob.name_of(&suggestion.instance) == suggestion.knob);
+                assert!(known, "{} suggests {}", rule.id, suggestion.knob);
+                let (from, to): (u64, u64) = (suggestion.from.parse().unwrap(), suggestion.to.parse().unwrap());
+                assert!(to > from, "{}: {from} to {to}", rule.id);
+                assert!(!suggestion.undo.is_empty() && !suggestion.command.is_empty());
+                assert!(suggestion.command.contains(&suggestion.to) && suggestion.undo.contains(&suggestion.from));
+            }
+        }
+    }
+}
+
+#[test]
+fn rules_look_only_at_settings_of_knobs_that_they_name() {
+    for (_, rule) in rules() {
+        for example in rule.examples {
+            let all = (rule.fires)(&(example.observed)(), rule);
+            let mut seen = (example.observed)();
+            let named: Vec<String> = rule.knobs.iter().map(|knob| knob.path()).collect();
+            seen.settings = Default::default();
+            for path in named.iter().filter(|path| !path.contains("DEV")) {
+                if let Some(value) = (example.observed)().settings.get(path) {
+                    seen.settings.insert(path.clone(), value);
+                }
+            }
+            if !named.iter().any(|path| path.contains("DEV")) {
+                assert_eq!((rule.fires)(&seen, rule), all, "{} needs a setting that it does not name", rule.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn knobs_are_complete() {
+    let mut ids = BTreeSet::new();
+    for (_, knob) in knobs() {
+        assert!(ids.insert(knob.id), "{} is declared twice", knob.id);
+        assert!(knob.range.start() <= knob.range.end(), "{}", knob.id);
+        for text in [knob.help, knob.formula, knob.harm, knob.takes_effect, knob.keep, knob.default, knob.unit] {
+            assert!(!text.is_empty(), "{} leaves something open", knob.id);
+        }
+    }
+    for (_, rule) in rules() {
+        for knob in rule.knobs {
+            assert!(ids.contains(knob.id), "{} names {}, which no stage has", rule.id, knob.id);
+        }
+    }
+}
