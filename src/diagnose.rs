@@ -13,7 +13,7 @@ pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for stage in stages {
         for rule in stage.rules.iter().filter(|rule| triggered(rule, &seen.changes)) {
-            if let Some(mut finding) = (rule.fires)(seen, rule) {
+            for mut finding in (rule.fires)(seen, rule) {
                 finding.stage = stage.id.into();
                 if seen.changes.since_boot {
                     // A total says that it happened, not that it happens.

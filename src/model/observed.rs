@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Change, ChangeRow, ChangeTable, Changes, Counter, Evidence, Finding, Folklore, Instance, Kind, Knob, Place, Rule,
-    Settings, SocketChange, Sockets, Span, Suggestion, Victim, per_second,
+    Change, ChangeRow, ChangeTable, Changes, Counter, Evidence, Finding, Folklore, Instance, Kind, Knob, Place,
+    Protocol, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Victim, per_second,
 };
 
 /// What was observed in one network namespace over one window.
@@ -90,8 +90,46 @@ impl Observed {
         Evidence { counter: counter.id(), instance: Instance::Only, delta, per_second: rate, threshold }
     }
 
+    /// Splits a loss by what caused it: a finding for each cause, its victims the sockets that lose by it. What can't be
+    /// laid to a socket (it was closed since) is told with the worst; if there is no socket at all, `unknown` says so.
+    pub fn by_cause<C: PartialEq>(
+        &self,
+        protocol: Protocol,
+        lost: u64,
+        found: impl Fn(u64) -> Finding,
+        cause: impl Fn(&SocketChange) -> C,
+        explain: impl Fn(&C, &SocketChange, &mut Finding),
+        unknown: &str,
+    ) -> Vec<Finding> {
+        let mut causes: Vec<(C, Vec<&SocketChange>)> = Vec::new();
+        for socket in self.sockets.iter().flat_map(|sockets| sockets.worst_of(protocol)) {
+            let cause = cause(socket);
+            match causes.iter_mut().find(|(other, _)| *other == cause) {
+                Some((_, alike)) => alike.push(socket),
+                None => causes.push((cause, vec![socket])),
+            }
+        }
+        if causes.is_empty() {
+            let mut finding = found(lost);
+            finding.why = "which socket it was is not known: it was closed, or sockets can't be read".into();
+            finding.no_setting_helps = Some(unknown.into());
+            return vec![finding];
+        }
+        let named: u64 = causes.iter().flat_map(|(_, alike)| alike).map(|socket| socket.lost).sum();
+        let mut unnamed = lost.saturating_sub(named);
+        let finding = |(cause, alike): (C, Vec<&SocketChange>)| {
+            let lost: u64 = alike.iter().map(|socket| socket.lost).sum();
+            let mut finding = found(lost + std::mem::take(&mut unnamed));
+            finding.instance = Instance::Socket { socket: alike[0].socket.local.to_string() };
+            explain(&cause, alike[0], &mut finding);
+            finding.victims = self.victims(alike.into_iter());
+            finding
+        };
+        causes.into_iter().map(finding).collect()
+    }
+
     /// The sockets as victims; their processes are looked up later.
-    pub fn victims<'a>(&self, sockets: impl Iterator<Item = &'a SocketChange>) -> Vec<Victim> {
+    fn victims<'a>(&self, sockets: impl Iterator<Item = &'a SocketChange>) -> Vec<Victim> {
         let victim = |change: &SocketChange| Victim {
             local: Some(change.socket.local.to_string()),
             lost: change.lost,

@@ -64,8 +64,9 @@ pub struct Rule {
     pub knobs: &'static [&'static Knob],
     /// Its limits.
     pub thresholds: &'static [Threshold],
-    /// Looks at what was observed. No finding, no fault; the caller caps the severity where only totals are known.
-    pub fires: fn(&Observed, &Rule) -> Option<Finding>,
+    /// Looks at what was observed. No finding, no fault; one for each cause where there are several. The caller caps the
+    /// severity where only totals are known.
+    pub fires: fn(&Observed, &Rule) -> Vec<Finding>,
     /// Observations on which it must fire, one at least for each severity that it knows, and its traps.
     pub examples: &'static [Example],
 }

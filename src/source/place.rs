@@ -16,6 +16,8 @@ const NAMED: &str = "/run/netns";
 pub struct Place {
     /// Absent: the one we are in.
     namespace: Option<OwnedFd>,
+    /// How it was asked for.
+    reference: String,
     /// Its name, where it has one.
     pub name: Option<String>,
     /// What to write before a command so that it acts there.
@@ -25,7 +27,7 @@ pub struct Place {
 impl Place {
     /// The namespace we are in.
     pub fn here() -> Self {
-        Place { namespace: None, name: None, enter: None }
+        Place { namespace: None, reference: String::new(), name: None, enter: None }
     }
 
     /// The namespace we are in, so that it can be found again from inside another one. Where that is not permitted, as
@@ -54,7 +56,7 @@ impl Place {
             }
             _ => Error::usage(format!("there is no network namespace '{reference}'")).hint(who_is_there(reference)),
         })?;
-        Ok(Place { namespace: Some(file.into()), name, enter: Some(enter) })
+        Ok(Place { namespace: Some(file.into()), reference: reference.into(), name, enter: Some(enter) })
     }
 
     /// Runs `work` on a thread inside the namespace. Other threads stay where they are, so that several namespaces can
@@ -69,11 +71,8 @@ impl Place {
                             Error::missing("this network namespace can't be entered: not permitted")
                                 .hint("run as root, or with CAP_SYS_ADMIN")
                         }
-                        _ => Error::usage(format!(
-                            "file descriptor {} is no network namespace: {e}",
-                            namespace.as_raw_fd()
-                        ))
-                        .hint("give a name that 'ip netns' shows, a path like /run/netns/NAME, or pid:N"),
+                        _ => Error::usage(format!("'{}' is no network namespace: {e}", self.reference))
+                            .hint("give a name that 'ip netns' shows, a path like /run/netns/NAME, or pid:N"),
                     },
                 )?;
                 Ok(work())

@@ -85,10 +85,10 @@ fn lossy(lost: u64, processed: u64) -> Observed {
         .with_setting("net/core/netdev_max_backlog", "1000")
 }
 
-fn overflow(seen: &Observed, rule: &Rule) -> Option<Finding> {
+fn overflow(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let lost = seen.delta(&DROPPED);
     if lost == 0 {
-        return None;
+        return Vec::new();
     }
     let shed = seen.delta(&FLOW_LIMIT_COUNT).min(lost);
     let (warning, critical) = (seen.threshold(rule, "warning_per_second"), seen.threshold(rule, "critical_percent"));
@@ -119,7 +119,7 @@ fn overflow(seen: &Observed, rule: &Rule) -> Option<Finding> {
              its own"
                 .into(),
         );
-        return Some(finding);
+        return vec![finding];
     }
     let from = seen.settings.number(&MAX_BACKLOG.path()).unwrap_or(0);
     let cpu_count = seen.changes.each(&PROCESSED).count().max(1) as u64;
@@ -132,7 +132,7 @@ fn overflow(seen: &Observed, rule: &Rule) -> Option<Finding> {
         "the next power of two above twice the present length: the bursts of this window did not fit",
         memory,
     ));
-    Some(finding)
+    vec![finding]
 }
 
 /// CPUs that lost packets, the worst first.

@@ -80,10 +80,13 @@ fn filled(count: u64) -> Observed {
     Observed::quiet().with(&COUNT, count).with(&MAX, 50).with_setting("net/netfilter/nf_conntrack_max", "50")
 }
 
-fn table_full(seen: &Observed, rule: &Rule) -> Option<Finding> {
+fn table_full(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let lost = seen.delta(&DROP);
-    let (peak, _) = seen.changes.gauge(&COUNT)?;
-    let (_, max) = seen.changes.gauge(&MAX)?;
+    // Where the fill can't be read, a loss is still a loss.
+    let (peak, max) = match (seen.changes.gauge(&COUNT), seen.changes.gauge(&MAX)) {
+        (Some((peak, _)), Some((_, max))) => (peak, max),
+        _ => (0, 0),
+    };
     // 0 switches the limit off.
     let fill = if max == 0 { 0.0 } else { peak as f64 * 100.0 / max as f64 };
     let (warning, critical) = (seen.threshold(rule, "warning_percent"), seen.threshold(rule, "critical_percent"));
@@ -94,9 +97,12 @@ fn table_full(seen: &Observed, rule: &Rule) -> Option<Finding> {
     } else if lost > 0 {
         Severity::Info
     } else {
-        return None;
+        return Vec::new();
     };
-    let why = format!("at its fullest, {peak} of {max} entries were in use; {lost} packets were dropped");
+    let why = match max {
+        0 => format!("{lost} packets were dropped; how full the table is can't be read"),
+        _ => format!("at its fullest, {peak} of {max} entries were in use; {lost} packets were dropped"),
+    };
     let mut finding = Finding::new(rule, severity, Scope::Netns, lost, why);
     if lost > 0 {
         finding.evidence.push(seen.evidence(&DROP, None));
@@ -106,7 +112,7 @@ fn table_full(seen: &Observed, rule: &Rule) -> Option<Finding> {
         finding.no_setting_helps = Some(
             "the table has room: the drops come from want of memory, or from entries that could not be made".into(),
         );
-        return Some(finding);
+        return vec![finding];
     }
     finding.suggest(seen.raise(
         &CONNTRACK_MAX,
@@ -115,7 +121,7 @@ fn table_full(seen: &Observed, rule: &Rule) -> Option<Finding> {
         // An entry takes about 320 bytes (struct nf_conn with its usual extensions).
         |more| more * 320,
     ));
-    Some(finding)
+    vec![finding]
 }
 
 static CONNTRACK_MAX: Knob = Knob {

@@ -133,10 +133,10 @@ fn filtered(packets: u64, strict: &str) -> Observed {
         .with_setting("net/ipv4/conf/eth1/rp_filter", strict)
 }
 
-fn reverse_path(seen: &Observed, rule: &Rule) -> Option<Finding> {
+fn reverse_path(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let lost = seen.delta(&REVERSE_PATH_FILTER);
     if lost == 0 {
-        return None;
+        return Vec::new();
     }
     let noise = seen.threshold(rule, "info_below_per_second");
     let severity = if seen.rate(lost).is_some_and(|rate| rate < noise) { Severity::Info } else { Severity::Warning };
@@ -165,7 +165,7 @@ fn reverse_path(seen: &Observed, rule: &Rule) -> Option<Finding> {
             "loose: accept what has any route back; the larger of this and conf.all is in force",
         ));
     }
-    Some(finding)
+    vec![finding]
 }
 
 /// Devices in strict mode that received something in the window, the busiest first: the counter is one for the

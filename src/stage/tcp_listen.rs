@@ -2,8 +2,8 @@
 
 use crate::counters;
 use crate::model::{
-    Example, Finding, Flow, Instance, Knob, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket,
-    SocketChange, Stage, Threshold, Unit,
+    Example, Finding, Flow, Knob, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket, SocketChange, Stage,
+    Threshold, Unit,
 };
 use crate::source::groups::{TCP, TCP_EXT};
 
@@ -107,74 +107,101 @@ fn overflowing(lost: u64, backlog: u32, accepted: u64) -> Observed {
         .with_socket(SocketChange { socket, lost, queue_max: backlog + 1, queue_min: 0, looks: 5 })
 }
 
-fn overflow(seen: &Observed, rule: &Rule) -> Option<Finding> {
+fn overflow(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let lost = seen.delta(&LISTEN_OVERFLOWS);
     if lost == 0 {
-        return None;
+        return Vec::new();
     }
     let (warning, critical) = (seen.threshold(rule, "warning_per_second"), seen.threshold(rule, "critical_per_second"));
-    let severity = match seen.rate(lost) {
-        Some(rate) if rate >= critical => Severity::Critical,
-        Some(rate) if rate >= warning => Severity::Warning,
-        _ => Severity::Info,
+    let found = |lost: u64| {
+        let severity = match seen.rate(lost) {
+            Some(rate) if rate >= critical => Severity::Critical,
+            Some(rate) if rate >= warning => Severity::Warning,
+            _ => Severity::Info,
+        };
+        let mut finding = Finding::new(rule, severity, Scope::Netns, lost, "");
+        finding.evidence.push(seen.evidence(&LISTEN_OVERFLOWS, Some(warning)));
+        finding
     };
-    let mut finding = Finding::new(rule, severity, Scope::Netns, lost, "");
-    finding.evidence.push(seen.evidence(&LISTEN_OVERFLOWS, Some(warning)));
-    let listeners = || seen.sockets.iter().flat_map(|sockets| sockets.worst_of(Protocol::Listen));
-    finding.victims = seen.victims(listeners());
-    let Some(worst) = listeners().next() else {
-        finding.why = "which listening socket overflows is not known: it was closed, or sockets can't be read".into();
-        finding.no_setting_helps = Some("whether the application's backlog or somaxconn binds can't be told".into());
-        return Some(finding);
-    };
-    finding.instance = Instance::Socket { socket: worst.socket.local.to_string() };
-    let opened = seen.delta(&PASSIVE_OPENS);
-    finding.why = format!(
-        "{} holds {} connections that wait to be accepted; up to {} were seen",
-        worst.socket.local, worst.socket.limit, worst.queue_max
-    );
-    if opened == 0 && worst.never_drained(3) {
-        finding.no_setting_helps = Some(
-            "the application accepted no connection in this window: its accept loop is blocked or dead. A longer queue \
-             would only fill as well; restart or mend the application"
-                .into(),
-        );
-        finding.refuse("net.core.somaxconn", "a longer queue that nobody empties fills as well");
-        return Some(finding);
+    seen.by_cause(
+        Protocol::Listen,
+        lost,
+        found,
+        |socket| Cause::of(seen, socket),
+        |cause, worst, finding| cause.explain(seen, worst, finding),
+        "whether the application's backlog or somaxconn binds can't be told",
+    )
+}
+
+/// Looks at a queue before it is called one that nobody empties, if no connection was opened in the window either.
+const ENOUGH_LOOKS: u32 = 3;
+
+/// Why an accept queue overflows: what binds.
+#[derive(PartialEq)]
+enum Cause {
+    /// Nobody accepts.
+    Stalled,
+    /// The application asked for as many as somaxconn, or more.
+    Somaxconn,
+    /// The application asked for less.
+    Own,
+}
+
+impl Cause {
+    fn of(seen: &Observed, change: &SocketChange) -> Self {
+        let backlog = u64::from(change.socket.limit);
+        if seen.delta(&PASSIVE_OPENS) == 0 && change.never_drained(ENOUGH_LOOKS) {
+            Cause::Stalled
+        } else if seen.settings.number(&SOMAXCONN.path()).is_none_or(|somaxconn| backlog >= somaxconn) {
+            Cause::Somaxconn
+        } else {
+            Cause::Own
+        }
     }
-    let somaxconn = seen.settings.number(&SOMAXCONN.path());
-    let backlog = u64::from(worst.socket.limit);
-    let longer = (2 * backlog).max(backlog + worst.lost).next_power_of_two().clamp(128, *SOMAXCONN.range.end());
-    if somaxconn.is_none_or(|somaxconn| backlog >= somaxconn) {
-        finding.why += "; that is net.core.somaxconn, so the application asked for as many or more";
-        finding.suggest(seen.raise(
-            &SOMAXCONN,
-            longer,
-            "room for the present queue and all that was turned away in this window",
-            // A waiting connection is a whole socket: about 2.5 KiB with its buffers empty.
-            |more| more * 2560,
-        ));
-    } else {
-        finding.why += &format!(
-            "; the application asked for that number, net.core.somaxconn would allow {}",
-            somaxconn.unwrap_or(0)
+
+    /// Says why, and what binds.
+    fn explain(&self, seen: &Observed, worst: &SocketChange, finding: &mut Finding) {
+        let backlog = u64::from(worst.socket.limit);
+        // A waiting connection is a whole socket: about 2.5 KiB with its buffers empty.
+        let memory = |more: u64| more * 2560;
+        let longer = (2 * backlog).max(backlog + worst.lost).next_power_of_two().clamp(128, *SOMAXCONN.range.end());
+        let why = "room for the present queue and all that was turned away in this window";
+        finding.why = format!(
+            "the accept queue of {} may hold {backlog} connections; up to {} were seen in it",
+            worst.socket.local, worst.queue_max
         );
-        let longer = longer.min(somaxconn.unwrap_or(longer)).max(backlog + 1);
-        let mut suggestion = seen.suggest(
-            &LISTEN_BACKLOG,
-            finding.instance.clone(),
-            backlog.to_string(),
-            longer.to_string(),
-            "room for the present queue and all that was turned away in this window",
-        );
-        suggestion.memory_bytes = (longer - backlog) * 2560;
-        finding.suggestions.push(suggestion);
-        finding.no_setting_helps =
-            Some("the length of this queue is the application's own: only its configuration changes it".into());
-        finding.refuse("net.core.somaxconn", "it is larger than what the application asks for, so it does not bind");
+        match self {
+            Cause::Stalled => {
+                finding.no_setting_helps = Some(
+                    "the application accepted no connection in this window: its accept loop is blocked or dead. A longer \
+                     queue would only fill as well; restart or mend the application"
+                        .into(),
+                );
+                finding.refuse("net.core.somaxconn", "a longer queue that nobody empties fills as well");
+            }
+            Cause::Somaxconn => {
+                finding.why += ". That is net.core.somaxconn, so the application asked for as many or more";
+                finding.suggest(seen.raise(&SOMAXCONN, longer, why, memory));
+            }
+            Cause::Own => {
+                let somaxconn = seen.settings.number(&SOMAXCONN.path()).unwrap_or(longer);
+                finding.why +=
+                    &format!(". The application asked for that number; net.core.somaxconn would allow {somaxconn}");
+                let longer = longer.min(somaxconn).max(backlog + 1);
+                let instance = finding.instance.clone();
+                let mut suggestion =
+                    seen.suggest(&LISTEN_BACKLOG, instance, backlog.to_string(), longer.to_string(), why);
+                suggestion.memory_bytes = memory(longer - backlog);
+                finding.suggestions.push(suggestion);
+                finding.no_setting_helps =
+                    Some("the length of this queue is the application's own: only its configuration changes it".into());
+                finding
+                    .refuse("net.core.somaxconn", "it is larger than what the application asks for: it does not bind");
+            }
+        }
+        let other = "it has no effect while tcp_syncookies is 1, and is not this queue";
+        finding.refuse("net.ipv4.tcp_max_syn_backlog", other);
     }
-    finding.refuse("net.ipv4.tcp_max_syn_backlog", "it has no effect while tcp_syncookies is 1, and is not this queue");
-    Some(finding)
 }
 
 static SOMAXCONN: Knob = Knob {

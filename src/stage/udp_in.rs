@@ -3,8 +3,8 @@
 use crate::counters;
 use crate::model::flow::APPLICATION;
 use crate::model::{
-    Example, Finding, Flow, Instance, Knob, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket,
-    SocketChange, Stage, Threshold, Unit,
+    Example, Finding, Flow, Knob, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket, SocketChange, Stage,
+    Threshold, Unit,
 };
 use crate::source::groups::{SOCKSTAT, SOCKSTAT6, UDP, UDP_LITE, UDP_LITE6, UDP6};
 
@@ -113,35 +113,33 @@ fn full(lost: u64, read: u64, buffer: u32, least: u32) -> Observed {
         .with_socket(SocketChange { socket, lost, queue_max: buffer, queue_min: least, looks: 50 })
 }
 
-fn overflow(seen: &Observed, rule: &Rule) -> Option<Finding> {
+fn overflow(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let lost = seen.delta_of(&[&RCVBUF_ERRORS, &RCVBUF6_ERRORS]);
     if lost == 0 {
-        return None;
+        return Vec::new();
     }
-    let read = seen.delta_of(&[&IN_DATAGRAMS, &IN6_DATAGRAMS]);
+    let arrived = lost + seen.delta_of(&[&IN_DATAGRAMS, &IN6_DATAGRAMS]);
     let (warning, critical) = (seen.threshold(rule, "warning_per_second"), seen.threshold(rule, "critical_percent"));
-    let many = seen.rate(lost).is_some_and(|rate| rate > warning);
-    let severity = match (many, lost as f64 * 100.0 > critical * (lost + read) as f64) {
-        (true, true) => Severity::Critical,
-        (true, false) => Severity::Warning,
-        (false, _) => Severity::Info,
+    let found = |lost: u64| {
+        let many = seen.rate(lost).is_some_and(|rate| rate > warning);
+        let severity = match (many, lost as f64 * 100.0 > critical * arrived as f64) {
+            (true, true) => Severity::Critical,
+            (true, false) => Severity::Warning,
+            (false, _) => Severity::Info,
+        };
+        let mut finding = Finding::new(rule, severity, Scope::Netns, lost, "");
+        let moved = [&RCVBUF_ERRORS, &RCVBUF6_ERRORS].into_iter().filter(|counter| seen.delta(counter) > 0);
+        finding.evidence = moved.map(|counter| seen.evidence(counter, Some(warning))).collect();
+        finding
     };
-    let mut finding = Finding::new(rule, severity, Scope::Netns, lost, "");
-    for counter in [&RCVBUF_ERRORS, &RCVBUF6_ERRORS] {
-        if seen.delta(counter) > 0 {
-            finding.evidence.push(seen.evidence(counter, Some(warning)));
-        }
-    }
-    let sockets = || seen.sockets.iter().flat_map(|sockets| sockets.worst_of(Protocol::Udp));
-    finding.victims = seen.victims(sockets());
-    let Some(worst) = sockets().next() else {
-        finding.why = "whose buffer was full is not known: the socket was closed, or sockets can't be read".into();
-        finding.no_setting_helps = Some("without the socket it can't be told which setting binds".into());
-        return Some(finding);
-    };
-    finding.instance = Instance::Socket { socket: worst.socket.local.to_string() };
-    explain_buffer(seen, worst, &mut finding);
-    Some(finding)
+    seen.by_cause(
+        Protocol::Udp,
+        lost,
+        found,
+        |socket| Cause::of(seen, socket),
+        |cause, worst, finding| cause.explain(seen, worst, finding),
+        "without the socket it can't be told which setting binds",
+    )
 }
 
 /// Looks at a queue after its first loss before it is called one that never drains. A reader that pauses and catches up
@@ -149,57 +147,81 @@ fn overflow(seen: &Observed, rule: &Rule) -> Option<Finding> {
 /// 10 % with less than 1 %.
 const ENOUGH_LOOKS: u32 = 50;
 
-/// Which of the four cases it is, and what binds in it.
-fn explain_buffer(seen: &Observed, worst: &SocketChange, finding: &mut Finding) {
-    let buffer = u64::from(worst.socket.limit);
-    let (default, max) = (seen.settings.number(&RMEM_DEFAULT.path()), seen.settings.number(&RMEM_MAX.path()));
-    // setsockopt() stores twice what it is asked for (net/core/sock.c __sock_set_rcvbuf()).
-    let (is_default, is_capped) = (default == Some(buffer), max.is_some_and(|max| buffer == 2 * max));
-    let origin = if is_default {
-        "the kernel's default: the application does not set SO_RCVBUF"
-    } else if is_capped {
-        "twice net.core.rmem_max: the application asked for as much or more"
-    } else {
-        "the application's own choice"
-    };
-    finding.why = format!("the buffer of {} holds {buffer} bytes, {origin}", worst.socket.local);
-    if worst.never_drained(ENOUGH_LOOKS) {
-        let fill = u64::from(worst.queue_min) * 100 / buffer.max(1);
-        finding.why += &format!("; all {} times that it was looked at it was at least {fill} % full", worst.looks);
-        finding.no_setting_helps = Some(
-            "the reader does not keep up with what arrives, so a larger buffer would fill as well: more readers \
-             (SO_REUSEPORT), recvmmsg(), or less work per datagram in the application"
-                .into(),
-        );
-        finding.refuse("net.core.rmem_default", "a larger buffer that never drains loses the same, only later");
-        return;
+/// Why a socket's buffer overflows: what binds.
+#[derive(PartialEq)]
+enum Cause {
+    /// It never drains: no size would do.
+    SlowReader,
+    /// The application never asked for a size.
+    Default,
+    /// It asked for more than rmem_max, and got that.
+    Capped,
+    /// It set a size of its own.
+    Own,
+}
+
+impl Cause {
+    fn of(seen: &Observed, change: &SocketChange) -> Self {
+        let buffer = u64::from(change.socket.limit);
+        if change.never_drained(ENOUGH_LOOKS) {
+            Cause::SlowReader
+        } else if seen.settings.number(&RMEM_DEFAULT.path()) == Some(buffer) {
+            Cause::Default
+        // setsockopt() stores twice what it is asked for (net/core/sock.c __sock_set_rcvbuf()).
+        } else if seen.settings.number(&RMEM_MAX.path()).is_some_and(|max| buffer == 2 * max) {
+            Cause::Capped
+        } else {
+            Cause::Own
+        }
     }
-    // What was lost would have fitted if it had come in one burst: a small datagram is charged 768 bytes or more.
-    let needed = buffer + worst.lost * 768;
-    let larger = |from: u64| needed.clamp(2 * from, 8 * from).next_power_of_two();
-    let why = "room for what was lost, at most eight times the present size";
-    if is_default {
-        let sockets = seen.sockets.as_ref().and_then(|s| s.udp_buffers.get(&worst.socket.limit).copied()).unwrap_or(1);
-        finding.suggest(seen.raise(&RMEM_DEFAULT, larger(buffer), why, |more| more * sockets));
-        finding.refuse("net.core.rmem_max", "it only caps setsockopt(SO_RCVBUF), which this application does not use");
-    } else if is_capped {
-        finding.suggest(seen.raise(&RMEM_MAX, larger(buffer) / 2, why, |more| 2 * more));
-        finding.refuse("net.core.rmem_default", "this application sets a size of its own");
-    } else {
-        let mut suggestion = seen.suggest(
-            &SO_RCVBUF,
-            finding.instance.clone(),
-            (buffer / 2).to_string(),
-            (larger(buffer) / 2).to_string(),
-            why,
-        );
-        suggestion.memory_bytes = larger(buffer) - buffer;
-        finding.suggestions.push(suggestion);
-        finding.no_setting_helps =
-            Some("the application sets this size itself: only its configuration or its code changes it".into());
-        finding.refuse("net.core.rmem_default", "this application sets a size of its own");
-        if max.is_some_and(|max| larger(buffer) / 2 <= max) {
-            finding.refuse("net.core.rmem_max", "it allows what is needed already");
+
+    /// Says why, and what binds.
+    fn explain(&self, seen: &Observed, worst: &SocketChange, finding: &mut Finding) {
+        let buffer = u64::from(worst.socket.limit);
+        finding.why = format!("the buffer of {} holds {buffer} bytes, ", worst.socket.local);
+        // What was lost would have fitted if it had come in one burst: a small datagram is charged 768 bytes or more.
+        let needed = buffer + worst.lost * 768;
+        let larger = needed.clamp(2 * buffer, 8 * buffer).next_power_of_two();
+        let why = "room for what was lost, at most eight times the present size";
+        match self {
+            Cause::SlowReader => {
+                let fill = u64::from(worst.queue_min) * 100 / buffer.max(1);
+                finding.why +=
+                    &format!("and all {} times that it was looked at it was at least {fill} % full", worst.looks);
+                finding.no_setting_helps = Some(
+                    "the reader does not keep up with what arrives, so a larger buffer would fill as well: more readers \
+                     (SO_REUSEPORT), recvmmsg(), or less work per datagram in the application"
+                        .into(),
+                );
+                finding.refuse("net.core.rmem_default", "a larger buffer that never drains loses the same, only later");
+            }
+            Cause::Default => {
+                finding.why += "the kernel's default: the application does not set SO_RCVBUF";
+                let sizes = seen.sockets.as_ref().map(|sockets| &sockets.udp_buffers);
+                let alike = sizes.and_then(|sizes| sizes.get(&worst.socket.limit).copied()).unwrap_or(1);
+                finding.suggest(seen.raise(&RMEM_DEFAULT, larger, why, |more| more * alike));
+                let unused = "it only caps setsockopt(SO_RCVBUF), which this application does not use";
+                finding.refuse("net.core.rmem_max", unused);
+            }
+            Cause::Capped => {
+                finding.why += "twice net.core.rmem_max: the application asked for as much or more";
+                finding.suggest(seen.raise(&RMEM_MAX, larger / 2, why, |more| 2 * more));
+                finding.refuse("net.core.rmem_default", "this application sets a size of its own");
+            }
+            Cause::Own => {
+                finding.why += "the application's own choice";
+                let (from, to) = (buffer / 2, larger / 2);
+                let instance = finding.instance.clone();
+                let mut suggestion = seen.suggest(&SO_RCVBUF, instance, from.to_string(), to.to_string(), why);
+                suggestion.memory_bytes = larger - buffer;
+                finding.suggestions.push(suggestion);
+                finding.no_setting_helps =
+                    Some("the application sets this size itself: only its configuration or its code changes it".into());
+                finding.refuse("net.core.rmem_default", "this application sets a size of its own");
+                if seen.settings.number(&RMEM_MAX.path()).is_some_and(|max| to <= max) {
+                    finding.refuse("net.core.rmem_max", "it allows what is needed already");
+                }
+            }
         }
     }
 }

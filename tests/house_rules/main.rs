@@ -141,11 +141,11 @@ fn rules_fire_on_their_examples_and_not_on_their_traps() {
         let mut levels = BTreeSet::new();
         for example in rule.examples {
             let seen = (example.observed)();
-            let finding = (rule.fires)(&seen, rule);
-            let severity = finding.as_ref().map(|finding| finding.severity);
+            let findings = (rule.fires)(&seen, rule);
+            let severity = findings.iter().map(|finding| finding.severity).max();
             assert_eq!(severity, example.severity, "{}: {}", rule.id, example.what);
             levels.extend(example.severity);
-            if let Some(finding) = finding {
+            for finding in findings {
                 let acts = !finding.suggestions.is_empty() || finding.no_setting_helps.is_some();
                 assert!(acts, "{}: {}: neither a suggestion nor why there is none", rule.id, example.what);
                 assert!(!finding.evidence.is_empty() && !finding.why.is_empty(), "{}: {}", rule.id, example.what);
@@ -161,7 +161,7 @@ fn rules_fire_on_their_examples_and_not_on_their_traps() {
 #[test]
 fn rules_are_silent_on_a_quiet_host() {
     for (_, rule) in rules() {
-        assert_eq!((rule.fires)(&Observed::quiet(), rule), None, "{}", rule.id);
+        assert_eq!((rule.fires)(&Observed::quiet(), rule), [], "{}", rule.id);
     }
 }
 
