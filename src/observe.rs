@@ -9,8 +9,9 @@ use crate::model::{
     SourceStatus, Span, Table,
 };
 use crate::source::groups::{DOORS, Door, LINK, Shape};
-use crate::source::netlink::Dumped;
-use crate::source::{Host, Label, Sheet, SheetRow, link, sockdiag, text};
+use crate::source::link::{self, Link};
+use crate::source::netlink::{Dumped, Pending};
+use crate::source::{Host, Label, Sheet, SheetRow, sockdiag, text};
 use crate::stage::counters_of;
 
 /// How often gauges are looked at within a window.
@@ -48,10 +49,12 @@ impl Observer {
     pub fn snapshot(&mut self) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
+        // Another thread waits for the kernel's rtnl lock while this one reads the files.
+        let (begin, links) = (self.clock.elapsed(), link::start(&self.host));
         for door in DOORS {
             self.open(door, &mut online, &mut snapshot);
         }
-        self.links(&mut snapshot);
+        self.links(begin, links.and_then(Pending::wait), &mut snapshot);
         self.sockets(&mut snapshot);
         snapshot.at = self.clock.elapsed();
         snapshot
@@ -141,9 +144,7 @@ impl Observer {
         snapshot.sources.push(status_of(door.path, status, begin, self.clock.elapsed()));
     }
 
-    fn links(&mut self, snapshot: &mut Snapshot) {
-        let begin = self.clock.elapsed();
-        let result = link::read(&self.host);
+    fn links(&mut self, begin: Duration, result: io::Result<(Vec<Link>, Dumped)>, snapshot: &mut Snapshot) {
         let read = self.span(begin);
         let status = result.map(|(links, dumped)| {
             take(&LINK, &link::sheet(&links), &[], "", read, snapshot);

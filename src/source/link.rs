@@ -10,7 +10,7 @@ use netlink_packet_core::Emitable;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 
-use super::netlink::{self, Dumped, Family, Request, attributes};
+use super::netlink::{self, Dumped, Family, Pending, Request, attributes};
 use super::{Host, Label, Sheet, SheetRow};
 
 // include/uapi/linux/if_link.h
@@ -64,11 +64,11 @@ pub struct Link {
     pub sums_others: bool,
 }
 
-/// All devices of the calling thread's network namespace.
-pub fn read(host: &Host) -> io::Result<(Vec<Link>, Dumped)> {
+/// Starts to read all devices of the calling thread's network namespace.
+pub fn start(host: &Host) -> io::Result<Pending<(Vec<Link>, Dumped)>> {
     let host = host.clone();
     // The kernel answers under its rtnl lock, which a driver may hold for long.
-    netlink::with_deadline(move || {
+    netlink::start(move || {
         let mut links = Vec::new();
         let dumped = netlink::dump(&host, &request(), &mut links, Vec::clear, |links, payload| {
             parse(payload).map(|link| links.push(link)).is_some()
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn this_kernel_knows_its_loopback() {
-        let (links, _) = read(&Host::Live).unwrap();
+        let (links, _) = start(&Host::Live).unwrap().wait().unwrap();
         let lo = links.iter().find(|link| link.name == b"lo").unwrap();
         assert!(lo.stats.len() >= 24);
     }

@@ -19,6 +19,8 @@ use super::Host;
 pub const DEADLINE: Duration = Duration::from_secs(2);
 /// The kernel fills at most 32 KiB of the buffer that it is given (netlink_recvmsg(), net/netlink/af_netlink.c).
 const BUFFER: usize = 32 << 10;
+/// Enough for a dump, whose buffer is on the heap.
+const STACK: usize = 128 << 10;
 const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -100,16 +102,27 @@ pub fn dump<S>(
     Ok(dumped)
 }
 
-/// Runs `work` on a thread of its own (in the same network namespace) and gives up on it at the deadline.
-pub fn with_deadline<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    let (done, wait) = mpsc::channel();
-    std::thread::Builder::new().name("netlink".into()).spawn(move || {
+/// Work that another thread does, so that it can be given up at the deadline.
+pub struct Pending<T> {
+    started: Instant,
+    done: mpsc::Receiver<io::Result<T>>,
+}
+
+/// Starts `work` on a thread of its own, in the same network namespace.
+pub fn start<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<Pending<T>> {
+    let (send, done) = mpsc::sync_channel(1);
+    let started = Instant::now();
+    std::thread::Builder::new().name("netlink".into()).stack_size(STACK).spawn(move || {
         // Nobody listens any more when the deadline has passed.
-        let _ = done.send(work());
+        let _ = send.send(work());
     })?;
-    match wait.recv_timeout(DEADLINE) {
-        Ok(result) => result,
-        Err(_) => Err(late()),
+    Ok(Pending { started, done })
+}
+
+impl<T> Pending<T> {
+    /// Waits for the result, until the deadline and no longer.
+    pub fn wait(self) -> io::Result<T> {
+        self.done.recv_timeout(DEADLINE.saturating_sub(self.started.elapsed())).unwrap_or_else(|_| Err(late()))
     }
 }
 
@@ -258,7 +271,7 @@ mod tests {
             std::thread::sleep(Duration::from_secs(60));
             Ok(())
         };
-        assert_eq!(with_deadline(stuck).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(super::start(stuck).unwrap().wait().unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(start.elapsed() < Duration::from_secs(30));
     }
 
