@@ -58,21 +58,21 @@ impl Box {
 
 fn boxes(report: &Report) -> Option<Vec<Box>> {
     let (totals, ledger, seconds) = (report.totals?, report.ledger.as_ref()?, report.window_seconds?);
-    let rate = |packets: u64| format!("{}/s", short(packets as f64 / seconds));
+    let rate = |packets: u64| format!("{}/s", tight(packets as f64 / seconds));
     let lost = |stages: &[&str]| ledger.iter().filter(|line| stages.contains(&line.stage)).map(|line| line.lost).sum();
     let stage = |name: &str, stages: &[&str]| {
         let lost: u64 = lost(stages);
-        let (value, style) = if lost > 0 { (format!("✗ {}", short(lost as f64)), BAD) } else { ("0".into(), DIM) };
+        let (value, style) = if lost > 0 { (format!("✗{}", tight(lost as f64)), BAD) } else { ("0".into(), DIM) };
         Box { name: name.into(), value, style }
     };
     let squeezes = report.delta(&softirq::TIME_SQUEEZE).unwrap_or(0);
     let softirq = match squeezes {
         0 => Box { name: "softirq".into(), value: "0".into(), style: DIM },
-        n => Box { name: "softirq".into(), value: format!("{} sq", short(n as f64)), style: ODD },
+        n => Box { name: "softirq".into(), value: format!("{} sq", tight(n as f64)), style: ODD },
     };
     let mut netfilter = stage("netfilter", &["netfilter", "conntrack"]);
     if totals.unexplained > 0 && netfilter.value == "0" {
-        netfilter = Box { value: format!("? {}", short(totals.unexplained as f64)), style: ODD, ..netfilter };
+        netfilter = Box { value: format!("?{}", tight(totals.unexplained as f64)), style: ODD, ..netfilter };
     }
     Some(vec![
         Box { name: busiest_device(report), value: rate(totals.taken), style: Style::new() },
@@ -85,6 +85,11 @@ fn boxes(report: &Report) -> Option<Vec<Box>> {
         stage("tcp", &["tcp_listen", "tcp_in"]),
         Box { name: "app".into(), value: rate(totals.delivered), style: if totals.lost > 0 { ODD } else { GOOD } },
     ])
+}
+
+/// `41.2k`: there is no room for blanks here.
+fn tight(n: f64) -> String {
+    short(n).replace(' ', "")
 }
 
 /// The device that received most, and how many others received something.
