@@ -10,7 +10,7 @@ use netlink_packet_core::Emitable;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 
-use super::netlink::{self, Dumped, Family, Pending, Request, attributes};
+use super::netlink::{self, Client, Dumped, Family, Pending, Request, attributes};
 use super::{Host, Label, Sheet, SheetRow};
 
 // include/uapi/linux/if_link.h
@@ -70,7 +70,7 @@ pub fn start(host: &Host) -> io::Result<Pending<(Vec<Link>, Dumped)>> {
     // The kernel answers under its rtnl lock, which a driver may hold for long.
     netlink::start(move || {
         let mut links = Vec::new();
-        let dumped = netlink::dump(&host, &request(), &mut links, Vec::clear, |links, payload| {
+        let dumped = Client::new(&host, Family::Route).dump(&request(), &mut links, Vec::clear, |links, payload| {
             parse(payload).map(|link| links.push(link)).is_some()
         })?;
         Ok((links, dumped))
@@ -91,7 +91,7 @@ fn request() -> Request {
     let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
     let mut payload = vec![0; message.buffer_len()];
     message.emit(&mut payload);
-    Request { family: Family::Route, name: "getlink", kind: message.message_type(), payload }
+    Request { name: "getlink", kind: message.message_type(), payload }
 }
 
 /// A device from the payload of an RTM_NEWLINK message.

@@ -4,14 +4,16 @@
 //! kernel says was disturbed (NLM_F_DUMP_INTR) is taken again, and in the end marked; nothing waits past the deadline.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NlasIterator};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::netlink::SOCK_DIAG;
-use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::Host;
 
@@ -37,12 +39,13 @@ pub enum Family {
 }
 
 impl Family {
-    fn protocol(self) -> Option<Protocol> {
-        match self {
+    fn open(self) -> io::Result<OwnedFd> {
+        let protocol = match self {
             // NETLINK_ROUTE is 0, which rustix writes as none.
             Family::Route => None,
             Family::SockDiag => Some(SOCK_DIAG),
-        }
+        };
+        Ok(rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?)
     }
 
     fn folder(self) -> &'static str {
@@ -56,8 +59,6 @@ impl Family {
 /// A request for a dump.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The family that is asked.
-    pub family: Family,
     /// Its name in a recorded tree: `.netlink/FAMILY/NAME.bin` holds the answer, message after message.
     pub name: &'static str,
     /// nlmsg_type.
@@ -75,31 +76,93 @@ pub struct Dumped {
     pub bad: usize,
 }
 
-/// Takes a dump, from the live kernel or from the recording. `each` gets the payload of every message and says whether
-/// it could read it; `again` is called when the dump starts over, so that what was gathered can be dropped.
-pub fn dump<S>(
-    host: &Host,
-    request: &Request,
-    state: &mut S,
-    again: impl Fn(&mut S),
-    each: impl Fn(&mut S, &[u8]) -> bool,
-) -> io::Result<Dumped> {
-    if host.is_recorded() {
-        let mut bytes = Vec::new();
-        host.read(&format!(".netlink/{}/{}.bin", request.family.folder(), request.name), &mut bytes)?;
-        let mut dumped = Dumped::default();
-        messages(&bytes, &mut dumped, |payload| each(state, payload))?;
-        return Ok(dumped);
+/// A client of one family, that takes one dump after the other.
+pub struct Client<'a> {
+    host: &'a Host,
+    family: Family,
+    /// Opened at the first request to the live kernel.
+    socket: Option<OwnedFd>,
+    buffer: Vec<u8>,
+    sequence: u32,
+}
+
+impl<'a> Client<'a> {
+    /// A client that asks the live kernel, or reads the recording.
+    pub fn new(host: &'a Host, family: Family) -> Self {
+        Client { host, family, socket: None, buffer: Vec::new(), sequence: 0 }
     }
-    let mut dumped = Dumped::default();
-    for _ in 0..TRIES {
-        again(state);
-        dumped = dump_once(request, |payload| each(state, payload))?;
-        if !dumped.disturbed {
-            break;
+
+    /// Takes a dump. `each` gets the payload of every message and says whether it could read it; `again` is called when
+    /// the dump starts over, so that what was gathered can be dropped.
+    pub fn dump<S>(
+        &mut self,
+        request: &Request,
+        state: &mut S,
+        again: impl Fn(&mut S),
+        each: impl Fn(&mut S, &[u8]) -> bool,
+    ) -> io::Result<Dumped> {
+        let mut dumped = Dumped::default();
+        if self.host.is_recorded() {
+            let path = format!(".netlink/{}/{}.bin", self.family.folder(), request.name);
+            self.host.read(&path, &mut self.buffer)?;
+            messages(&self.buffer, None, &mut dumped, |payload| each(state, payload))?;
+            return Ok(dumped);
+        }
+        for _ in 0..TRIES {
+            again(state);
+            dumped = match self.once(request, |payload| each(state, payload)) {
+                Ok(dumped) => dumped,
+                Err(e) => {
+                    // What is still on its way must not be taken for the answer to another request.
+                    self.socket = None;
+                    return Err(e);
+                }
+            };
+            if !dumped.disturbed {
+                break;
+            }
+        }
+        Ok(dumped)
+    }
+
+    fn once(&mut self, request: &Request, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
+        let start = Instant::now();
+        self.sequence += 1;
+        self.buffer.reserve(BUFFER);
+        let socket = match &self.socket {
+            Some(socket) => socket,
+            None => self.socket.insert(self.family.open()?),
+        };
+        rustix::net::send(socket, &request.bytes(self.sequence), SendFlags::empty())?;
+        let mut dumped = Dumped::default();
+        loop {
+            self.buffer.clear();
+            // A dump mostly is ready as soon as it was asked for.
+            let flags = RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+            let whole = match rustix::net::recv(socket, spare_capacity(&mut self.buffer), flags) {
+                Ok((_, whole)) => whole,
+                Err(Errno::AGAIN) => {
+                    wait(socket, DEADLINE.checked_sub(start.elapsed()).ok_or_else(late)?)?;
+                    continue;
+                }
+                Err(e) => return Err(e.into()),
+            };
+            if whole > self.buffer.len() {
+                return Err(io::Error::other(format!("an answer of {whole} bytes did not fit in {BUFFER}")));
+            }
+            if messages(&self.buffer, Some(self.sequence), &mut dumped, &mut each)? {
+                return Ok(dumped);
+            }
         }
     }
-    Ok(dumped)
+}
+
+fn wait(socket: &OwnedFd, left: Duration) -> io::Result<()> {
+    let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+    match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout))? {
+        0 => Err(late()),
+        _ => Ok(()),
+    }
 }
 
 /// Work that another thread does, so that it can be given up at the deadline.
@@ -130,42 +193,24 @@ fn late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", DEADLINE.as_secs()))
 }
 
-fn dump_once(request: &Request, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
-    let start = Instant::now();
-    let socket = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        request.family.protocol(),
-    )?;
-    rustix::net::send(&socket, &request.bytes(), SendFlags::empty())?;
-    let mut buffer = Vec::with_capacity(BUFFER);
-    let mut dumped = Dumped::default();
-    loop {
-        let left = DEADLINE.checked_sub(start.elapsed()).ok_or_else(late)?;
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout))? == 0 {
-            return Err(late());
-        }
-        buffer.clear();
-        let (_, whole) = rustix::net::recv(&socket, spare_capacity(&mut buffer), RecvFlags::TRUNC)?;
-        if whole > buffer.len() {
-            return Err(io::Error::other(format!("an answer of {whole} bytes did not fit in {BUFFER}")));
-        }
-        if messages(&buffer, &mut dumped, &mut each)? {
-            return Ok(dumped);
-        }
-    }
-}
-
-/// Takes a datagram (or a recording) apart. True at the end of the dump.
-fn messages(mut bytes: &[u8], dumped: &mut Dumped, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
+/// Takes a datagram (or a recording) apart. True at the end of the dump. Messages of another `sequence` are passed over.
+fn messages(
+    mut bytes: &[u8],
+    sequence: Option<u32>,
+    dumped: &mut Dumped,
+    mut each: impl FnMut(&[u8]) -> bool,
+) -> io::Result<bool> {
     while !bytes.is_empty() {
         // Also makes sure that the length in the header is at least the header's and at most the buffer's.
         let Ok(message) = NetlinkBuffer::new_checked(bytes) else {
             dumped.bad += 1;
             return Ok(false);
         };
+        let length = (message.length() as usize).next_multiple_of(4);
+        bytes = bytes.get(length..).unwrap_or_default();
+        if sequence.is_some_and(|sequence| sequence != message.sequence_number()) {
+            continue;
+        }
         dumped.disturbed |= message.flags() & NLM_F_DUMP_INTR != 0;
         let payload = message.payload();
         match message.message_type() {
@@ -183,8 +228,6 @@ fn messages(mut bytes: &[u8], dumped: &mut Dumped, mut each: impl FnMut(&[u8]) -
             }
             _ => dumped.bad += usize::from(!each(payload)),
         }
-        let length = (message.length() as usize).next_multiple_of(4);
-        bytes = bytes.get(length..).unwrap_or_default();
     }
     Ok(false)
 }
@@ -205,13 +248,13 @@ pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 
 impl Request {
     /// struct nlmsghdr, then the payload.
-    fn bytes(&self) -> Vec<u8> {
+    fn bytes(&self, sequence: u32) -> Vec<u8> {
         let length = (HEADER + self.payload.len()) as u32;
         let mut bytes = Vec::with_capacity(length as usize);
         bytes.extend_from_slice(&length.to_ne_bytes());
         bytes.extend_from_slice(&self.kind.to_ne_bytes());
         bytes.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-        bytes.extend_from_slice(&1_u32.to_ne_bytes());
+        bytes.extend_from_slice(&sequence.to_ne_bytes());
         bytes.extend_from_slice(&0_u32.to_ne_bytes());
         bytes.extend_from_slice(&self.payload);
         bytes
@@ -224,8 +267,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
-        let request = Request { family: Family::Route, name: "", kind, payload: payload.to_vec() };
-        let mut bytes = request.bytes();
+        let request = Request { name: "", kind, payload: payload.to_vec() };
+        let mut bytes = request.bytes(7);
         bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         bytes
@@ -233,7 +276,7 @@ mod tests {
 
     fn take(bytes: &[u8]) -> (io::Result<bool>, Dumped, Vec<Vec<u8>>) {
         let (mut dumped, mut seen) = (Dumped::default(), Vec::new());
-        let result = messages(bytes, &mut dumped, |payload| {
+        let result = messages(bytes, Some(7), &mut dumped, |payload| {
             seen.push(payload.to_vec());
             payload != b"bad!"
         });
@@ -262,6 +305,14 @@ mod tests {
         let (result, dumped, seen) = take(&bytes);
         assert!(!result.unwrap());
         assert_eq!((dumped.bad, seen.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_answer_to_another_request_is_passed_over() {
+        let mut late = message(16, 0, b"late");
+        late[8..12].copy_from_slice(&6_u32.to_ne_bytes());
+        let (result, _, seen) = take(&[late, message(16, 0, b"ours"), message(NLMSG_DONE, 0, &[0; 4])].concat());
+        assert_eq!((result.unwrap(), seen), (true, vec![b"ours".to_vec()]));
     }
 
     #[test]

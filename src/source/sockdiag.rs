@@ -5,7 +5,7 @@
 use std::io;
 
 use super::Host;
-use super::netlink::{self, Dumped, Family, Request, attributes};
+use super::netlink::{Client, Dumped, Family, Request, attributes};
 use crate::model::{Protocol, Socket, SocketSums};
 
 /// include/uapi/linux/sock_diag.h
@@ -43,9 +43,10 @@ const QUERIES: [Query; 4] = [
 pub fn read(host: &Host, only: Option<Protocol>) -> io::Result<(SocketSums, Dumped)> {
     let mut sums = SocketSums::default();
     let mut dumped = Dumped::default();
+    let mut client = Client::new(host, Family::SockDiag);
     for query in QUERIES.iter().filter(|query| only.is_none_or(|only| only == query.kind())) {
         let mut part = Part { kind: query.kind(), before: sums.clone(), sums };
-        let one = netlink::dump(host, &query.request(), &mut part, Part::again, Part::take);
+        let one = client.dump(&query.request(), &mut part, Part::again, Part::take);
         let again = match one {
             Ok(again) => again,
             // A recording need not hold them all; a kernel without IPv6 has no such sockets.
@@ -87,7 +88,7 @@ impl Query {
         let mut payload = vec![self.family, self.protocol, extensions, 0];
         payload.extend(self.states.to_ne_bytes());
         payload.resize(56, 0);
-        Request { family: Family::SockDiag, name: self.name, kind: SOCK_DIAG_BY_FAMILY, payload }
+        Request { name: self.name, kind: SOCK_DIAG_BY_FAMILY, payload }
     }
 }
 
@@ -128,10 +129,11 @@ mod tests {
         assert!(sums.udp >= 1 && sums.listeners >= 1);
         let request = QUERIES[0].request();
         let mut found = Vec::new();
-        netlink::dump(&Host::Live, &request, &mut found, Vec::clear, |found, payload| {
-            parse(payload, Protocol::Udp).map(|socket| found.push(socket)).is_some()
-        })
-        .unwrap();
+        Client::new(&Host::Live, Family::SockDiag)
+            .dump(&request, &mut found, Vec::clear, |found, payload| {
+                parse(payload, Protocol::Udp).map(|socket| found.push(socket)).is_some()
+            })
+            .unwrap();
         let ours = found.iter().find(|socket| socket.local == udp.local_addr().unwrap()).unwrap();
         assert!(ours.limit > 0 && ours.inode > 0 && ours.cookie > 0);
     }
