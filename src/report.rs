@@ -187,7 +187,14 @@ pub fn stage_counters(stages: &[&'static Stage], changes: &Changes) -> Vec<Stage
     let mut by_stage: Vec<Vec<StageCounters>> = vec![Vec::new(); stages.len()];
     let mut places: HashMap<(usize, Scope, &Instance), usize> = HashMap::new();
     for table in &changes.tables {
-        let stage_of = |counter| stages.iter().position(|stage| stage.counters.contains(counter));
+        // A table's counters are in the order of the path, so the search goes on from the last find.
+        let mut next = 0;
+        let stage_of = |counter| {
+            let after = (next..stages.len()).chain(0..next);
+            let found = after.into_iter().find(|&stage| stages[stage].counters.contains(counter));
+            next = found.unwrap_or(next);
+            found
+        };
         let columns: Vec<Option<usize>> = table.counters.iter().map(stage_of).collect();
         for row in &table.rows {
             for (column, change) in row.changes.iter().enumerate() {

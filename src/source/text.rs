@@ -148,7 +148,7 @@ pub fn stat(bytes: &[u8]) -> Vec<Sheet<'_>> {
         let mut parts = words(line);
         let Some(name) = parts.next() else { continue };
         if let Some(cpu) = name.strip_prefix(b"cpu") {
-            match decimal::<u32>(cpu) {
+            match decimal(cpu) {
                 Some(cpu) => {
                     cpus.rows.push(SheetRow { label: Label::Cpu(cpu), cells: parts.map(number).collect() });
                 }
@@ -247,18 +247,24 @@ fn cpu_number(word: &[u8]) -> Option<u32> {
     decimal(word.strip_prefix(b"CPU")?)
 }
 
-/// Negative values (Tcp.MaxConn) and rubbish are absent.
+/// Negative values (Tcp.MaxConn), rubbish and what does not fit are absent.
 fn number(word: &[u8]) -> Option<u64> {
-    decimal(word)
+    digits(word, 10)
 }
 
-fn decimal<T: std::str::FromStr>(word: &[u8]) -> Option<T> {
-    // FromStr would take a leading plus.
-    word.first()?.is_ascii_digit().then(|| std::str::from_utf8(word).ok()?.parse().ok())?
+fn decimal(word: &[u8]) -> Option<u32> {
+    number(word).and_then(|n| n.try_into().ok())
 }
 
 fn hex(word: &[u8]) -> Option<u64> {
-    word.first()?.is_ascii_hexdigit().then(|| u64::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok())?
+    digits(word, 16)
+}
+
+/// By hand, because the standard parsers take signs, and want text: these are bytes, and many.
+fn digits(word: &[u8], radix: u32) -> Option<u64> {
+    let (first, rest) = word.split_first()?;
+    let digit = |byte: &u8| char::from(*byte).to_digit(radix).map(u64::from);
+    rest.iter().try_fold(digit(first)?, |n, byte| n.checked_mul(radix.into())?.checked_add(digit(byte)?))
 }
 
 #[cfg(test)]
