@@ -2,12 +2,12 @@
 //! rate, its JSON field and schema, its OpenMetrics name, its table row, its `explain` text.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::flow::Flow;
 
 /// What one value of a counter stands for: the whole machine, one network namespace, one device...
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// One value for the machine; the same in every network namespace.

@@ -9,6 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["source"],
     &["stage"],
     &["ledger", "diagnose", "observe"],
+    &["tune"],
     &["report"],
     &["cli"],
     &["render"],
