@@ -27,6 +27,9 @@ end
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -s h -l help -d 'Print help'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -s V -l version -d 'Print version'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "tune" -d 'Change the settings that the findings suggest, and see whether it helped; --dry-run only shows what it would do'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "revert" -d 'Take back what tune changed: the newest change, a given one, or all'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "history" -d 'List the changes that tune made, and what became of them'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "explain" -d 'Explain a counter, rule, knob or stage: what it is, what to do, what not to do'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -51,10 +54,46 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l json -d
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s v -l verbose -d 'Show the counters that moved too; twice, also those that did not, and the sources'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l dev -d 'Of the devices, show only this one' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s o -l output -d 'How to show it' -r -f -a "table\t'For people'
+json\t'One JSON document'
+jsonl\t'A JSON document a line'
+openmetrics\t'For Prometheus'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l root -d 'Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l check -d 'Exit with 1 if there is a finding of this severity or above' -r -f -a "info\t'Good to know; nobody need act'
+warning\t'Packets are lost, or soon will be'
+critical\t'Packets are lost now, and many of them'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l ignore -d 'Leave out findings of this rule, or of this rule for this instance' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l thresholds -d 'Limits of rules other than the built-in ones: a TOML file with a table per rule' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in a pipe'
+never\t'Never'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l only -d 'Of the settings, change only this one' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l state-dir -d 'Where changes are written down before they are made' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l json -d 'One JSON document, the same as --output json'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s v -l verbose -d 'Show the counters that moved too; twice, also those that did not, and the sources'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l dry-run -d 'Show what would be changed, exactly, and change nothing'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l yes -d 'Do not ask'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l all -d 'Also what carries a high risk'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l keep -d 'Keep a change that had no effect or hurt'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand revert" -l state-dir -d 'Where changes are written down' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand revert" -l all -d 'All changes'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand revert" -s h -l help -d 'Print help'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand history" -l state-dir -d 'Where changes are written down' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand history" -l json -d 'As JSON'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand history" -s h -l help -d 'Print help'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -l list -d 'List all that can be explained'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand generate" -s h -l help -d 'Print help'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx explain generate help" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx explain generate help" -f -a "explain" -d 'Explain a counter, rule, knob or stage: what it is, what to do, what not to do'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx explain generate help" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx explain generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "tune" -d 'Change the settings that the findings suggest, and see whether it helped; --dry-run only shows what it would do'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "revert" -d 'Take back what tune changed: the newest change, a given one, or all'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "history" -d 'List the changes that tune made, and what became of them'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "explain" -d 'Explain a counter, rule, knob or stage: what it is, what to do, what not to do'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

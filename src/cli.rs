@@ -23,6 +23,12 @@ pub struct Cli {
 pub enum Verb {
     /// Report on the receive path: what came in, what was lost where, who was hurt, which setting binds
     Rx(RxArgs),
+    /// Change the settings that the findings suggest, and see whether it helped; --dry-run only shows what it would do
+    Tune(TuneArgs),
+    /// Take back what tune changed: the newest change, a given one, or all
+    Revert(RevertArgs),
+    /// List the changes that tune made, and what became of them
+    History(HistoryArgs),
     /// Explain a counter, rule, knob or stage: what it is, what to do, what not to do
     Explain(ExplainArgs),
     /// Write the papers made from the code: man pages, completions, JSON schema
@@ -72,6 +78,57 @@ pub struct RxArgs {
     /// Show the counters that moved too; twice, also those that did not, and the sources
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// Change settings.
+#[derive(Debug, Args)]
+pub struct TuneArgs {
+    /// What to look at
+    #[command(flatten)]
+    pub look: RxArgs,
+    /// Show what would be changed, exactly, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Also what carries a high risk
+    #[arg(long)]
+    pub all: bool,
+    /// Of the settings, change only this one
+    #[arg(long, value_name = "KNOB")]
+    pub only: Vec<String>,
+    /// Keep a change that had no effect or hurt
+    #[arg(long)]
+    pub keep: bool,
+    /// Where changes are written down before they are made
+    #[arg(long, value_name = "DIR", default_value = crate::tune::journal::DEFAULT)]
+    pub state_dir: PathBuf,
+}
+
+/// Take back changes.
+#[derive(Debug, Args)]
+pub struct RevertArgs {
+    /// The number of the change, as history shows it; without, the newest that is not taken back yet
+    #[arg(conflicts_with = "all")]
+    pub id: Option<u64>,
+    /// All changes
+    #[arg(long)]
+    pub all: bool,
+    /// Where changes are written down
+    #[arg(long, value_name = "DIR", default_value = crate::tune::journal::DEFAULT)]
+    pub state_dir: PathBuf,
+}
+
+/// List changes.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where changes are written down
+    #[arg(long, value_name = "DIR", default_value = crate::tune::journal::DEFAULT)]
+    pub state_dir: PathBuf,
 }
 
 /// How to show a report.

@@ -15,6 +15,10 @@ pub const EXIT_FOUND: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// A privilege or kernel feature is missing that was asked for explicitly.
 pub const EXIT_MISSING: u8 = 3;
+/// A change failed, or did not help, and was taken back.
+pub const EXIT_ROLLED_BACK: u8 = 4;
+/// A change could not be taken back wholly; the journal still holds it.
+pub const EXIT_INCOMPLETE: u8 = 5;
 /// Interrupted, after printing what there was.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
@@ -27,6 +31,16 @@ impl Error {
     /// A privilege or kernel feature is missing that was asked for.
     pub fn missing(what: impl Into<String>) -> Self {
         Error { what: what.into(), hint: None, code: EXIT_MISSING }
+    }
+
+    /// A change failed and was taken back.
+    pub fn rolled_back(what: impl Into<String>) -> Self {
+        Error { what: what.into(), hint: None, code: EXIT_ROLLED_BACK }
+    }
+
+    /// A change could not be taken back wholly.
+    pub fn incomplete(what: impl Into<String>) -> Self {
+        Error { what: what.into(), hint: None, code: EXIT_INCOMPLETE }
     }
 
     /// What was to be shown could not be written. A reader that went away (a closed pipe) is no error.

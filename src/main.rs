@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use netstat_deep::cli::{Cli, Color, Format, Verb};
-use netstat_deep::command::{explain, generate, rx};
+use netstat_deep::command::{explain, generate, history, revert, rx, tune};
 use netstat_deep::error::Error;
 use signal_hook::consts::SIGINT;
 
@@ -33,6 +33,9 @@ fn run(cli: &Cli) -> Result<u8, Error> {
             with(BufWriter::new(std::io::stdout()), |out| rx::run(args, out, &stop_on_interrupt()))
         }
         Verb::Rx(args) => with(terminal(args.color), |out| rx::run(args, out, &stop_on_interrupt())),
+        Verb::Tune(args) => with(terminal(args.look.color), |out| tune::run(args, out, &stop_on_interrupt())),
+        Verb::Revert(args) => with(terminal(Color::Auto), |out| revert::run(args, out)),
+        Verb::History(args) => with(terminal(Color::Auto), |out| history::run(args, out)),
         Verb::Explain(args) => with(terminal(Color::Auto), |out| explain::run(args, out)),
         Verb::Generate(args) => with(terminal(Color::Auto), |out| generate::run(args, out)),
     }

@@ -3,4 +3,8 @@
 pub mod choice;
 pub mod explain;
 pub mod generate;
+pub mod history;
+mod panel;
+pub mod revert;
 pub mod rx;
+pub mod tune;

@@ -24,14 +24,7 @@ const WORTH_A_BAR: Duration = Duration::from_secs(2);
 /// Watches the receive path and reports on it, once or window after window.
 pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
     let hosts = args.root.as_deref().map_or_else(|| Ok(vec![Host::Live]), Host::recorded)?;
-    let run = Run {
-        args,
-        stop,
-        ignored: Ignored::new(&args.ignore)?,
-        thresholds: args.thresholds.as_deref().map_or_else(|| Ok(BTreeMap::new()), thresholds)?,
-        home: Place::here_pinned(),
-        place: args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?,
-    };
+    let run = Run::new(args, stop)?;
     let worst = run.place.inside(|| run.windows(&hosts, out)).flatten()?;
     Ok(match (args.check, worst) {
         _ if stop.load(Ordering::Relaxed) => EXIT_INTERRUPTED,
@@ -40,14 +33,43 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
     })
 }
 
-struct Run<'a> {
+/// What was asked for, made out.
+pub(super) struct Run<'a> {
     args: &'a RxArgs,
     stop: &'a AtomicBool,
     ignored: Ignored,
     thresholds: BTreeMap<(String, String), f64>,
     /// The namespace that we came from: machine-wide settings show only there, if anywhere.
-    home: Place,
-    place: Place,
+    pub home: Place,
+    /// The namespace that is looked at.
+    pub place: Place,
+}
+
+impl<'a> Run<'a> {
+    /// Finds all that the arguments name.
+    pub fn new(args: &'a RxArgs, stop: &'a AtomicBool) -> Result<Self, Error> {
+        Ok(Run {
+            args,
+            stop,
+            ignored: Ignored::new(&args.ignore)?,
+            thresholds: args.thresholds.as_deref().map_or_else(|| Ok(BTreeMap::new()), thresholds)?,
+            home: Place::here_pinned(),
+            place: args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?,
+        })
+    }
+
+    /// One window of this host.
+    pub fn once(&self, interval: Duration) -> Result<Report, Error> {
+        let watch = || {
+            let mut observer = Observer::new(Host::Live);
+            let first = observer.snapshot();
+            let bar = self.bar();
+            let (_, window) = observer.watch(&first, interval, self.stop, |share| bar.show(share));
+            bar.clear();
+            self.report(&Host::Live, window)
+        };
+        self.place.inside(watch).flatten()
+    }
 }
 
 impl Run<'_> {

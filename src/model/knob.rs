@@ -61,6 +61,8 @@ pub struct Knob {
     pub harm: &'static str,
     /// When a new value begins to act.
     pub takes_effect: &'static str,
+    /// True if it acts only on sockets, listeners or queues that are made after the change.
+    pub waits: bool,
     /// How it is kept over a reboot.
     pub keep: &'static str,
 }
@@ -114,6 +116,8 @@ pub struct Suggestion {
     pub scope: Scope,
     /// When the new value begins to act.
     pub takes_effect: String,
+    /// True if it acts only on sockets, listeners or queues that are made after the change.
+    pub waits: bool,
     /// The command that makes the change; for an application, the call in it.
     pub command: String,
     /// The command that takes it back.

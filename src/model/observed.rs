@@ -182,6 +182,7 @@ impl Observed {
             memory_bytes: 0,
             scope: knob.scope,
             takes_effect: knob.takes_effect.into(),
+            waits: knob.waits,
             command,
             undo,
             appliable: knob.place != Place::Application,

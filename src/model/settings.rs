@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 pub struct Settings(BTreeMap<String, String>);
 
 impl Settings {
-    /// Notes a value; blanks are normalised to one.
-    pub fn insert(&mut self, path: impl Into<String>, value: &str) {
-        self.0.insert(path.into(), value.split_whitespace().collect::<Vec<_>>().join(" "));
+    /// Notes a value, in which the kernel's blanks are one each.
+    pub fn insert(&mut self, path: impl Into<String>, value: impl Into<String>) {
+        self.0.insert(path.into(), value.into());
     }
 
     /// The value at `path`, if it was asked for and is there.

@@ -4,6 +4,7 @@ pub mod explain;
 mod json;
 mod openmetrics;
 mod path;
+pub mod plan;
 mod table;
 pub mod words;
 

@@ -96,6 +96,17 @@ fn who_is_there(wrong: &str) -> String {
     }
 }
 
+/// Every namespace that can be found: the named ones, then those of processes. May hold the same one more than once.
+pub fn all() -> impl Iterator<Item = Place> {
+    let names = |folder: &str| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
+    };
+    let pids = names("/proc").into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
+    let references = names(NAMED).into_iter().chain(pids.map(|pid| format!("pid:{pid}")));
+    references.filter_map(|reference| Place::find(&reference).ok())
+}
+
 /// The namespace that the calling thread is in: `net:[4026531840]` and, since 5.14, the kernel's cookie for it.
 pub fn identity() -> (Option<String>, Option<u64>) {
     let link = std::fs::read_link("/proc/thread-self/ns/net").ok();

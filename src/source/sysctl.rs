@@ -1,4 +1,4 @@
-//! Settings below `/proc/sys`, as the calling thread's network namespace has them.
+//! Settings below `/proc/sys`, as the calling thread's network namespace has them. Only [`set`] writes.
 
 use super::{Host, text};
 use crate::model::Settings;
@@ -24,8 +24,27 @@ pub fn read(host: &Host, paths: impl Iterator<Item = String>) -> Settings {
     settings
 }
 
+/// The present value at `path`, blanks normalised to one.
+pub fn value(path: &str) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    Host::Live.read(&format!("proc/sys/{path}"), &mut bytes)?;
+    Ok(text::one_blank(&bytes))
+}
+
+/// Whether the value at `path` could be set, without setting it.
+pub fn writable(path: &str) -> std::io::Result<()> {
+    std::fs::OpenOptions::new().write(true).open(format!("/proc/sys/{path}")).map(drop)
+}
+
+/// Sets the value at `path`, in the calling thread's network namespace.
+pub fn set(path: &str, value: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    // The kernel takes a value as a whole, in one write.
+    std::fs::OpenOptions::new().write(true).open(format!("/proc/sys/{path}"))?.write_all(value.as_bytes())
+}
+
 fn one(host: &Host, path: &str, settings: &mut Settings, bytes: &mut Vec<u8>) {
     if host.read(&format!("proc/sys/{path}"), bytes).is_ok() {
-        settings.insert(path, &text::printable(bytes.trim_ascii()));
+        settings.insert(path, text::one_blank(bytes));
     }
 }

@@ -181,6 +181,11 @@ pub fn uptime(bytes: &[u8]) -> Option<f64> {
     word.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0)
 }
 
+/// The words of `bytes` with one blank between them: so the kernel's own blanks, tabs and newlines compare equal.
+pub fn one_blank(bytes: &[u8]) -> String {
+    words(bytes).map(printable).collect::<Vec<_>>().join(" ")
+}
+
 /// Bytes as text that is safe to print: those that are no UTF-8, and control characters, as `\xNN`.
 pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
@@ -332,6 +337,11 @@ mod tests {
         assert_eq!(sheets[0].rows[1], SheetRow { label: Label::Cpu(3), cells: vec![Some(4), Some(5), Some(6)] });
         assert_eq!((sheets[1].columns[0], sheets[1].rows[0].cells[0]), (&b"intr"[..], Some(77)));
         assert_eq!(online_cpus(text), [0, 3]);
+    }
+
+    #[test]
+    fn blanks_of_any_kind_become_one() {
+        assert_eq!(one_blank(b"4096\t131072\t6291456\n"), "4096 131072 6291456");
     }
 
     #[test]

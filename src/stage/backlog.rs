@@ -164,6 +164,7 @@ static MAX_BACKLOG: Knob = Knob {
     risk: Risk::Low,
     harm: "packets may wait longer; hides a CPU that is too slow",
     takes_effect: "at once",
+    waits: false,
     keep: "sysctl.d",
 };
 

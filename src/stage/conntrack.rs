@@ -136,6 +136,7 @@ static CONNTRACK_MAX: Knob = Knob {
     risk: Risk::Medium,
     harm: "320 bytes of kernel memory an entry; long hash chains unless nf_conntrack_buckets grows too",
     takes_effect: "at once",
+    waits: false,
     keep: "sysctl.d, and the module in modules-load.d: the key exists only once it is loaded",
 };
 

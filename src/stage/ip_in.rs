@@ -205,6 +205,7 @@ static RP_FILTER: Knob = Knob {
     risk: Risk::Medium,
     harm: "senders can pretend to be any host that is routed somewhere",
     takes_effect: "at once",
+    waits: false,
     keep: "sysctl.d",
 };
 
@@ -220,6 +221,7 @@ static RP_FILTER_ALL: Knob = Knob {
     risk: Risk::Medium,
     harm: "acts on every device",
     takes_effect: "at once",
+    waits: false,
     keep: "sysctl.d",
 };
 

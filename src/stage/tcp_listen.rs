@@ -216,6 +216,7 @@ static SOMAXCONN: Knob = Knob {
     risk: Risk::Low,
     harm: "memory for connections that nobody serves yet; hides a slow application",
     takes_effect: "at the next listen(): restart the application",
+    waits: true,
     keep: "sysctl.d",
 };
 
@@ -231,6 +232,7 @@ static LISTEN_BACKLOG: Knob = Knob {
     risk: Risk::Low,
     harm: "memory for connections that nobody serves yet",
     takes_effect: "at the next listen(): restart the application",
+    waits: true,
     keep: "the application's configuration",
 };
 

@@ -239,6 +239,7 @@ static RMEM_DEFAULT: Knob = Knob {
     risk: Risk::Medium,
     harm: "every UDP and raw socket on the machine may hold that much",
     takes_effect: "for new sockets only: restart the application",
+    waits: true,
     keep: "sysctl.d",
 };
 
@@ -255,6 +256,7 @@ static RMEM_MAX: Knob = Knob {
     risk: Risk::Medium,
     harm: "every application may take that much for each socket",
     takes_effect: "when the application next sets SO_RCVBUF: restart it",
+    waits: true,
     keep: "sysctl.d",
 };
 
@@ -271,6 +273,7 @@ static SO_RCVBUF: Knob = Knob {
     risk: Risk::Low,
     harm: "memory of this socket",
     takes_effect: "when the application sets it",
+    waits: true,
     keep: "the application's configuration",
 };
 

@@ -37,7 +37,9 @@ pub fn steps(plan: &Plan) -> Vec<Step> {
         to: planned.suggestion.to.clone(),
         findings: planned.findings.clone(),
         why: planned.suggestion.why.clone(),
+        waits: planned.suggestion.waits,
         state: State::Planned,
+        verdict: None,
     };
     plan.steps.iter().map(step).collect()
 }
@@ -158,7 +160,9 @@ pub(super) mod tests {
             to: "2".into(),
             findings: Vec::new(),
             why: String::new(),
+            waits: false,
             state: State::Planned,
+            verdict: None,
         };
         let change = Change { steps: names.iter().map(step).collect(), ..new_change(1) };
         let values = change.steps.iter().map(|step| (step.path.clone(), step.from.clone())).collect();

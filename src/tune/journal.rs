@@ -64,8 +64,13 @@ pub struct Step {
     pub findings: Vec<String>,
     /// Why this value.
     pub why: String,
+    /// True if it acts only on what is made after the change.
+    pub waits: bool,
     /// How far it is.
     pub state: State,
+    /// What it did, with the numbers; absent until that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
 }
 
 /// How far a step is.
@@ -244,7 +249,9 @@ mod tests {
             to: "128".into(),
             findings: vec!["accept-queue-overflow".into()],
             why: "room".into(),
+            waits: false,
             state: State::Writing,
+            verdict: None,
         };
         Change { steps: vec![step], ..new_change(1) }
     }

@@ -6,3 +6,4 @@ pub mod apply;
 pub mod journal;
 pub mod plan;
 pub mod revert;
+pub mod verify;

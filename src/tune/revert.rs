@@ -1,7 +1,7 @@
 //! Takes changes back: in reverse order, past errors, and never over what somebody else has set since.
 
 use super::apply::{Panel, reason};
-use super::journal::{Change, Journal, State};
+use super::journal::{Change, Journal, State, Step};
 
 /// What became of one step.
 #[derive(Debug, PartialEq)]
@@ -14,12 +14,17 @@ pub struct Outcome {
     pub left: bool,
 }
 
-/// Takes back all open steps of `change`, in reverse. A value that is neither ours nor the old one was set by somebody
+/// Takes back the open steps of `change` that are wanted, in reverse. A value that is neither ours nor the old one was set by somebody
 /// else: it is left alone. The journal says afterwards how far each step is.
-pub fn revert(change: &mut Change, panel: &dyn Panel, journal: &Journal) -> Vec<Outcome> {
+pub fn revert(
+    change: &mut Change,
+    panel: &dyn Panel,
+    journal: &Journal,
+    wanted: impl Fn(&Step) -> bool,
+) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for at in (0..change.steps.len()).rev() {
-        if !change.steps[at].open() {
+        if !change.steps[at].open() || !wanted(&change.steps[at]) {
             continue;
         }
         let (state, what, left) = one(change, at, panel);
@@ -62,7 +67,7 @@ fn one(change: &Change, at: usize, panel: &dyn Panel) -> (Option<State>, String,
 
 /// Takes back a change that failed half-way. Returns what could not be.
 pub(super) fn undo(change: &mut Change, panel: &dyn Panel, journal: &Journal) -> Vec<String> {
-    let outcomes = revert(change, panel, journal);
+    let outcomes = revert(change, panel, journal, |_| true);
     outcomes
         .into_iter()
         .filter(|outcome| outcome.left)
@@ -71,11 +76,7 @@ pub(super) fn undo(change: &mut Change, panel: &dyn Panel, journal: &Journal) ->
 }
 
 /// Notes that the values of `change` are gone, with its namespace or at a reboot. Returns how many.
-pub fn gone(
-    change: &mut Change,
-    lost: impl Fn(&super::journal::Step) -> bool,
-    journal: &Journal,
-) -> std::io::Result<usize> {
+pub fn gone(change: &mut Change, lost: impl Fn(&Step) -> bool, journal: &Journal) -> std::io::Result<usize> {
     let mut count = 0;
     for step in change.steps.iter_mut().filter(|step| step.open()) {
         if lost(step) {
@@ -106,7 +107,7 @@ mod tests {
     #[test]
     fn every_value_is_as_before() {
         let (mut change, desk, journal, _folder) = applied(&["a.a", "b.b"]);
-        let outcomes = revert(&mut change, &desk, &journal);
+        let outcomes = revert(&mut change, &desk, &journal, |_| true);
         assert_eq!(outcomes[0].knob, "b.b", "in reverse");
         assert!(desk.values.borrow().values().all(|value| value == "1"));
         assert!(!change.open());
@@ -116,7 +117,7 @@ mod tests {
     fn what_somebody_set_since_is_left_alone() {
         let (mut change, desk, journal, _folder) = applied(&["a.a", "b.b"]);
         desk.values.borrow_mut().insert("b/b".into(), "77".into());
-        let outcomes = revert(&mut change, &desk, &journal);
+        let outcomes = revert(&mut change, &desk, &journal, |_| true);
         assert!(outcomes[0].what.contains("77") && outcomes[0].what.contains('2'), "{outcomes:?}");
         assert_eq!(change.steps[1].state, State::LeftAlone);
         assert_eq!((desk.values.borrow()["a/a"].as_str(), desk.values.borrow()["b/b"].as_str()), ("1", "77"));
@@ -127,7 +128,7 @@ mod tests {
         let (mut change, desk, journal, _folder) = applied(&["a.a"]);
         change.steps[0].state = State::Writing;
         desk.values.borrow_mut().insert("a/a".into(), "1".into());
-        assert!(!revert(&mut change, &desk, &journal)[0].left);
+        assert!(!revert(&mut change, &desk, &journal, |_| true)[0].left);
         assert_eq!(change.steps[0].state, State::Undone);
     }
 
@@ -135,7 +136,7 @@ mod tests {
     fn an_error_does_not_stop_the_rest() {
         let (mut change, desk, journal, _folder) = applied(&["a.a", "b.b"]);
         let desk = Desk { stuck: Some("b/b"), ..desk };
-        let outcomes = revert(&mut change, &desk, &journal);
+        let outcomes = revert(&mut change, &desk, &journal, |_| true);
         assert!(outcomes[0].left && !outcomes[1].left);
         assert_eq!(desk.values.borrow()["a/a"], "1");
         assert!(change.open(), "the journal still holds what could not be undone");

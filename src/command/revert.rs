@@ -1,0 +1,76 @@
+//! `revert`: takes back what was changed.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::panel::{Sysctls, boot_id, find_again, is_ours};
+use crate::cli::RevertArgs;
+use crate::error::{EXIT_INCOMPLETE, Error};
+use crate::model::Scope;
+use crate::source::place::Place;
+use crate::tune::journal::{Change, Damaged, Journal, read};
+use crate::tune::revert::{gone, revert};
+
+/// Takes back the newest open change, a given one, or all, the newest first.
+pub fn run(args: &RevertArgs, out: &mut dyn Write) -> Result<u8, Error> {
+    let (changes, damaged) = read(&args.state_dir).map_err(|e| unreadable(&args.state_dir, &e))?;
+    for Damaged { path, why } in &damaged {
+        eprintln!("netstat-deep: {} can't be read, and is left as it is: {why}", path.display());
+    }
+    let mut wanted: Vec<Change> = match args.id {
+        Some(id) => {
+            let found = changes.into_iter().find(|change| change.id == id);
+            let hint = "'netstat-deep history' lists the changes";
+            vec![found.ok_or_else(|| Error::usage(format!("there is no change {id}")).hint(hint))?]
+        }
+        None => changes.into_iter().filter(Change::open).collect(),
+    };
+    wanted.reverse();
+    if !args.all && args.id.is_none() {
+        wanted.truncate(1);
+    }
+    if wanted.iter().all(|change| !change.open()) {
+        writeln!(out, "nothing to take back").map_err(Error::output)?;
+        return Ok(if damaged.is_empty() { 0 } else { EXIT_INCOMPLETE });
+    }
+    let journal = Journal::open(&args.state_dir)?;
+    let home = Place::here_pinned();
+    let mut left = !damaged.is_empty();
+    for change in &mut wanted {
+        left |= one(change, &home, &journal, out)?;
+    }
+    Ok(if left { EXIT_INCOMPLETE } else { 0 })
+}
+
+/// Takes back one change. True if something of it is left.
+fn one(change: &mut Change, home: &Place, journal: &Journal, out: &mut dyn Write) -> Result<bool, Error> {
+    let mut say = |line: String| writeln!(out, "{line}").map_err(Error::output);
+    if !is_ours(change) {
+        say(format!("change {} was made on another host ({}): left alone", change.id, change.host))?;
+        return Ok(true);
+    }
+    let failed = |e: std::io::Error| Error::incomplete(format!("the journal can't be written: {e}"));
+    if change.boot_id != boot_id() {
+        let count = gone(change, |_| true, journal).map_err(failed)?;
+        say(format!("change {}: {count} values went with the reboot since", change.id))?;
+        return Ok(false);
+    }
+    let place = find_again(&change.netns);
+    if place.is_none() {
+        let count = gone(change, |step| step.scope != Scope::Machine, journal).map_err(failed)?;
+        if count > 0 {
+            say(format!("change {}: {count} values went with their network namespace", change.id))?;
+        }
+    }
+    let panel = Sysctls { home, place: place.as_ref() };
+    let outcomes = revert(change, &panel, journal, |_| true);
+    for outcome in &outcomes {
+        say(format!("change {}: {} {}", change.id, outcome.knob, outcome.what))?;
+    }
+    Ok(outcomes.iter().any(|outcome| outcome.left))
+}
+
+pub(super) fn unreadable(folder: &Path, error: &std::io::Error) -> Error {
+    Error::usage(format!("the journal in {} can't be read: {error}", folder.display()))
+        .hint("run as root, or name its folder with --state-dir")
+}
