@@ -1,1 +1,88 @@
-fn main() {}
+//! Real faults in network namespaces of our own, each with an oracle that does not come from the program under test.
+//!
+//! One `Case` is one fault (or one quiet host). A case that this machine cannot run (no root, no `nft`, one CPU ...)
+//! is listed as ignored with the reason, never as passed.
+//!
+//! Machinery, in the order in which a case meets it:
+//! - `case`: what a case is, the marks of a try that must be repeated, and the list of things that did not hold
+//! - `need`: what a machine must have, and whether this one has it
+//! - `lab`: two namespaces joined by a veth pair, gone again whatever happens
+//! - `guard`: a machine-wide sysctl lowered for a while and put back even if this process is killed
+//! - `actor`: victims and senders: this binary started again inside a namespace, steered line by line
+//! - `endpoint`: what such a process does: UDP readers and senders, TCP listeners and clients
+//! - `kernel`: the kernel's own counters, read without the program under test
+//! - `process`: a child that does not outlive the test
+//! - `tool`: starts the program under test and waits for its report
+//! - `report`: look-ups in that report
+//! - `observe`: one window: counters, program, traffic, counters, and whether all of it fell inside
+//!
+//! Faults, one file a rule:
+//! - `udp_buffer`, `accept_queue`, `backlog`, `conntrack`, `rp_filter`
+//! - `firewall`: a loss that no rule of these explains must show as unexplained
+//! - `quiet`: hosts without a fault
+//! - `namespaces`: whose counters these are
+
+mod accept_queue;
+mod actor;
+mod backlog;
+mod case;
+mod conntrack;
+mod endpoint;
+mod firewall;
+mod guard;
+mod kernel;
+mod lab;
+mod namespaces;
+mod need;
+mod observe;
+mod process;
+mod quiet;
+mod report;
+mod rp_filter;
+mod tool;
+mod udp_buffer;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    match args.get(1).map(String::as_str) {
+        Some(actor::FLAG) => endpoint::play(&args[2..]),
+        Some(guard::FLAG) => guard::stand(&args[2..]),
+        _ => test(),
+    }
+}
+
+/// Runs the list. One at a time: several cases lower a limit of the whole machine or read a counter of the whole
+/// machine, and exact counts need a CPU that is not fought over.
+fn test() {
+    let mut args = Arguments::from_args();
+    args.test_threads.get_or_insert(1);
+    if !args.list {
+        lab::sweep();
+    }
+    let machine = need::Machine::look();
+    let lists = [
+        udp_buffer::cases(),
+        accept_queue::cases(),
+        backlog::cases(),
+        conntrack::cases(),
+        rp_filter::cases(),
+        firewall::cases(),
+        quiet::cases(),
+        namespaces::cases(),
+    ];
+    let trials = lists.into_iter().flatten().map(|case| trial(case, &machine)).collect();
+    libtest_mimic::run(&args, trials).exit();
+}
+
+/// The reason for ignoring a case stands in brackets before its name, and is the error if it is run all the same.
+fn trial(case: case::Case, machine: &need::Machine) -> Trial {
+    match machine.lacks(case.needs) {
+        None => Trial::test(case.name.clone(), move || case.run()),
+        Some(reason) => {
+            let error = format!("cannot run here: {reason}");
+            Trial::test(case.name, move || Err(error.into())).with_kind(reason).with_ignored_flag(true)
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! TCP: a server that accepts when told to, and a client whose connects can be counted one by one.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with};
+
+use super::{Event, bad, done, number, wait};
+
+/// Long enough for a loaded machine, shorter than the test waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `ADDRESS BACKLOG`
+///
+/// Orders: `accept` (all that wait; answers with how many), `sink` (accepts one and reads it to its end; answers with
+/// the bytes).
+pub fn server(args: &[String]) -> io::Result<()> {
+    let [address, backlog] = args else { return Err(bad("tcp-server")) };
+    let address: SocketAddr = number(Some(address))?;
+    // The listener of std chooses the backlog itself.
+    let socket = socket_with(family(address), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &address)?;
+    listen(&socket, number(Some(backlog))?)?;
+    let listener = TcpListener::from(socket);
+    done(0)?;
+    let mut open = Vec::new();
+    loop {
+        match wait(None, None)? {
+            Event::Order(order) => match order.as_str() {
+                "accept" => {
+                    let before = open.len();
+                    listener.set_nonblocking(true)?;
+                    while let Ok((stream, _)) = listener.accept() {
+                        open.push(stream);
+                    }
+                    done((open.len() - before) as u64)?;
+                }
+                "sink" => {
+                    listener.set_nonblocking(false)?;
+                    done(sink(&listener.accept()?.0)?)?;
+                }
+                _ => return Err(bad(&order)),
+            },
+            Event::End => return Ok(()),
+            Event::Readable | Event::Nothing => {}
+        }
+    }
+}
+
+fn sink(mut stream: &TcpStream) -> io::Result<u64> {
+    let mut buffer = vec![0; 256 << 10];
+    let mut total = 0;
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(total),
+            length => total += length as u64,
+        }
+    }
+}
+
+/// Orders: `fill TO N` (connects one after the other, each to its end), `burst TO N` (only starts to connect),
+/// `abandon` (gives up what `burst` started; the kernel then sends no further SYN), `bulk TO BYTES`.
+pub fn client(args: &[String]) -> io::Result<()> {
+    let [] = args else { return Err(bad("tcp-client")) };
+    done(0)?;
+    let (mut open, mut pending) = (Vec::new(), Vec::new());
+    loop {
+        let order = match wait(None, None)? {
+            Event::Order(order) => order,
+            Event::End => return Ok(()),
+            Event::Readable | Event::Nothing => continue,
+        };
+        match order.split(' ').collect::<Vec<_>>()[..] {
+            ["fill", to, count] => {
+                let to = number(Some(to))?;
+                for _ in 0..number(Some(count))? {
+                    open.push(TcpStream::connect_timeout(&to, PATIENCE)?);
+                }
+                done(open.len() as u64)?;
+            }
+            ["burst", to, count] => {
+                let to = number(Some(to))?;
+                for _ in 0..number(Some(count))? {
+                    pending.push(start(to)?);
+                }
+                done(pending.len() as u64)?;
+            }
+            ["abandon"] => {
+                pending.clear();
+                done(0)?;
+            }
+            ["bulk", to, bytes] => done(bulk(number(Some(to))?, number(Some(bytes))?)?)?,
+            _ => return Err(bad(&order)),
+        }
+    }
+}
+
+fn start(to: SocketAddr) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family(to), SocketType::STREAM, flags, None)?;
+    match connect(&socket, &to) {
+        Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
+        Ok(()) => Err(io::Error::other("connected at once: nothing left to count")),
+    }
+}
+
+fn bulk(to: SocketAddr, bytes: usize) -> io::Result<u64> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    let block = vec![0xaa; 64 << 10];
+    let mut left = bytes;
+    while left > 0 {
+        left -= stream.write(&block[..left.min(block.len())])?;
+    }
+    Ok(bytes as u64)
+}
+
+fn family(address: SocketAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+}

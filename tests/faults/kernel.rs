@@ -1,0 +1,90 @@
+//! The kernel's own counters, read inside a namespace without the program under test.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use crate::case::Outcome;
+use crate::lab::Namespace;
+
+/// Counter ids as in the reports (`Udp.RcvbufErrors`, `softnet.dropped`); a device's counter has `@DEVICE` behind it.
+#[derive(Clone, Debug, Default)]
+pub struct Counters(BTreeMap<String, u64>);
+
+impl Counters {
+    pub fn read(namespace: &Namespace) -> Outcome<Self> {
+        Ok(namespace.inside(|| {
+            let mut all = Self::default();
+            all.pairs(&net("snmp")?);
+            all.pairs(&net("netstat")?);
+            all.lines(&net("snmp6")?);
+            all.devices(&net("dev")?);
+            all.column("softnet.dropped", &net("softnet_stat")?, 1, 0);
+            // Absent on a kernel without connection tracking, or without its /proc files.
+            if let Ok(text) = net("stat/nf_conntrack") {
+                let place = text.split_whitespace().position(|name| name == "drop");
+                all.column("nf_conntrack.drop", &text, place.unwrap_or(usize::MAX), 1);
+            }
+            Ok(all)
+        })?)
+    }
+
+    /// How much `counter` grew since `before`; a counter that this kernel lacks did not grow.
+    pub fn since(&self, before: &Self, counter: &str) -> u64 {
+        self.get(counter).wrapping_sub(before.get(counter))
+    }
+
+    pub fn get(&self, counter: &str) -> u64 {
+        self.0.get(counter).copied().unwrap_or(0)
+    }
+
+    /// `Udp: InDatagrams NoPorts` above `Udp: 1 2`.
+    fn pairs(&mut self, text: &str) {
+        let lines: Vec<&str> = text.lines().collect();
+        for pair in lines.chunks_exact(2) {
+            let (Some((group, names)), Some((_, values))) = (pair[0].split_once(": "), pair[1].split_once(": ")) else {
+                continue;
+            };
+            for (name, value) in names.split(' ').zip(values.split(' ')) {
+                self.put(format!("{group}.{name}"), value);
+            }
+        }
+    }
+
+    /// `Udp6InDatagrams 1`: the group ends with its 6.
+    fn lines(&mut self, text: &str) {
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            if let (Some((group, name)), Some(value)) = (words.next().and_then(|w| w.split_once('6')), words.next()) {
+                self.put(format!("{group}6.{name}"), value);
+            }
+        }
+    }
+
+    /// `eth0: BYTES PACKETS ERRORS DROPPED ...`, receiving first.
+    fn devices(&mut self, text: &str) {
+        for (device, values) in text.lines().filter_map(|line| line.split_once(':')) {
+            if let Some(value) = values.split_whitespace().nth(3) {
+                self.put(format!("link.rx_dropped@{}", device.trim()), value);
+            }
+        }
+    }
+
+    /// The sum over the CPUs of one hexadecimal column.
+    fn column(&mut self, id: &str, text: &str, column: usize, headings: usize) {
+        let cells = text.lines().skip(headings).filter_map(|line| line.split_whitespace().nth(column));
+        let sum = cells.filter_map(|cell| u64::from_str_radix(cell, 16).ok()).sum();
+        self.0.insert(id.to_owned(), sum);
+    }
+
+    fn put(&mut self, id: String, value: &str) {
+        if let Ok(value) = value.parse() {
+            self.0.insert(id, value);
+        }
+    }
+}
+
+/// Below `thread-self`: `/proc/net` is the main thread's namespace.
+fn net(file: &str) -> io::Result<String> {
+    fs::read_to_string(format!("/proc/thread-self/net/{file}"))
+}

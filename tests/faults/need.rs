@@ -1,0 +1,70 @@
+//! What a case needs of the machine, and whether this one has it.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::lab::Lab;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Root, the `ip` tool, and a kernel that makes namespaces and veth pairs.
+    Namespaces,
+    Nft,
+    Conntrack,
+    TwoCpus,
+    /// Lowers a limit of the whole machine: takes the lock alone.
+    MachineWide,
+}
+
+pub struct Machine {
+    /// Each need that is not met, with the reason in one line.
+    missing: Vec<(Need, String)>,
+}
+
+impl Machine {
+    pub fn look() -> Self {
+        let found = [
+            (Need::Namespaces, namespaces()),
+            (Need::Nft, nft()),
+            (Need::Conntrack, conntrack()),
+            (Need::TwoCpus, two_cpus()),
+        ];
+        Self { missing: found.into_iter().filter_map(|(need, found)| Some((need, found.err()?))).collect() }
+    }
+
+    pub fn lacks(&self, needs: &[Need]) -> Option<String> {
+        self.missing.iter().find(|(need, _)| needs.contains(need)).map(|(_, reason)| reason.clone())
+    }
+}
+
+fn namespaces() -> Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("needs root".into());
+    }
+    has_tool("ip", "-V")?;
+    // Whether the kernel has namespaces, veth and IPv6 is best asked by making one.
+    Lab::new().map(drop).map_err(|trouble| format!("no namespace with a veth pair here: {trouble:?}"))
+}
+
+fn nft() -> Result<(), String> {
+    has_tool("nft", "--version")
+}
+
+/// Lowering the table's size loses packets of every connection that this machine tracks, so nothing may be tracked.
+fn conntrack() -> Result<(), String> {
+    let path = "/proc/sys/net/netfilter/nf_conntrack_count";
+    let count = fs::read_to_string(path).map_err(|_| "needs nf_conntrack in the kernel".to_owned())?;
+    if count.trim() == "0" { Ok(()) } else { Err("this machine itself tracks connections".into()) }
+}
+
+fn two_cpus() -> Result<(), String> {
+    match std::thread::available_parallelism() {
+        Ok(n) if n.get() >= 2 => Ok(()),
+        _ => Err("needs two CPUs".into()),
+    }
+}
+
+fn has_tool(tool: &str, question: &str) -> Result<(), String> {
+    let answer = Command::new(tool).arg(question).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if answer.is_ok_and(|status| status.success()) { Ok(()) } else { Err(format!("needs the tool `{tool}`")) }
+}

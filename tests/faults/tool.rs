@@ -1,0 +1,79 @@
+//! Starts the program under test and waits for it.
+
+use std::io::Read;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::case::{Outcome, wrong};
+use crate::process::Process;
+use crate::report::Report;
+
+/// The program, sampling. Killed when dropped before its end.
+pub struct Run {
+    child: Process,
+    stdout: JoinHandle<String>,
+    stderr: JoinHandle<String>,
+    deadline: Instant,
+}
+
+/// What a run that has ended left behind.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Starts `rx` on a namespace, given as `--netns` takes it.
+pub fn start(netns: &str, window: Duration) -> Outcome<Run> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_netstat-deep"))
+        .args(["rx", "--json", "--netns", netns, "--interval", &format!("{}s", window.as_secs())])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return wrong("a child without pipes");
+    };
+    Ok(Run {
+        stdout: std::thread::spawn(|| slurp(stdout)),
+        stderr: std::thread::spawn(|| slurp(stderr)),
+        child: Process(child),
+        // Reading and printing a report may take its time on a loaded machine, but not this much.
+        deadline: Instant::now() + window + Duration::from_secs(20),
+    })
+}
+
+/// On threads, both at once: a full pipe that nobody empties would stop the program.
+fn slurp(mut pipe: impl Read) -> String {
+    let mut bytes = Vec::new();
+    let _what_there_is = pipe.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl Run {
+    pub fn end(mut self) -> Outcome<Ended> {
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > self.deadline {
+                return wrong("netstat-deep does not end: killed");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let text = |pipe: JoinHandle<String>| pipe.join().unwrap_or_default();
+        Ok(Ended { status, stdout: text(self.stdout), stderr: text(self.stderr) })
+    }
+
+    pub fn report(self) -> Outcome<Report> {
+        let Ended { status, stdout, stderr } = self.end()?;
+        match serde_json::from_str(&stdout) {
+            Ok(value) if status.success() => Ok(Report(value)),
+            Ok(_) => wrong(format_args!("netstat-deep: {status}, and says: {}", stderr.trim())),
+            Err(error) => {
+                wrong(format_args!("netstat-deep: {status}, {error}, prints {stdout:?}, says: {}", stderr.trim()))
+            }
+        }
+    }
+}
