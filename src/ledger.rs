@@ -109,8 +109,11 @@ struct Node {
     lost_merged: u64,
     uncertain: u64,
     queued: Option<i64>,
-    /// A counter of the stage is there, but its change is not known (it was reset): nothing balances then.
+    /// A counter of the stage is there, but its change is not known (it was reset): nothing balances then, and nothing
+    /// can be worked out.
     broken: bool,
+    /// The same, for a counter of what goes in, or of what comes out.
+    unknown: [bool; 2],
     scope: Option<Scope>,
     unit: Option<&'static str>,
     /// The two sides of its equation.
@@ -186,7 +189,12 @@ impl Seen {
     /// The node of a stage, which the counter says something of.
     fn at<'n>(&self, nodes: &'n mut BTreeMap<&'static str, Node>, stage: &'static str, side: Side) -> &'n mut Node {
         let node = nodes.entry(stage).or_default();
-        node.broken |= self.amount.is_none();
+        if self.amount.is_none() {
+            node.broken = true;
+            if side != Side::Neither && matches!(self.counter.flow, Some(Flow::Pass { .. })) {
+                node.unknown[side as usize] = true;
+            }
+        }
         node.touch(self.counter, self.amount.unwrap_or(0), side, self.read);
         node
     }
@@ -224,15 +232,19 @@ impl Node {
             ..Line::default()
         };
         let [ins, outs] = &self.sides;
+        if self.broken {
+            line.taken = self.taken.filter(|_| !self.unknown[Side::In as usize]);
+            line.out = self.out.filter(|_| !self.unknown[Side::Out as usize]);
+            line.identity = "none: a counter was reset".into();
+            return line;
+        }
         match (self.taken, self.out) {
             // All is counted: it must balance.
             (Some(taken), Some(out)) if !feeds_others => {
                 (line.taken, line.out) = (Some(taken), Some(out));
                 line.identity = format!("{} = {} + unexplained", ins.join(" + "), outs.join(" + "));
-                if !self.broken {
-                    line.unexplained = Some((taken + self.unmerged).saturating_sub(out + gone + self.merged));
-                    line.uncertainty = Some(self.uncertainty(taken, changes));
-                }
+                line.unexplained = Some((taken + self.unmerged).saturating_sub(out + gone + self.merged));
+                line.uncertainty = Some(self.uncertainty(taken, changes));
             }
             // What it passes on is not counted, or not all of it: all that it did not lose.
             (Some(taken), _) => {

@@ -338,7 +338,8 @@ fn instance(group: &Group, label: Label, online: &[u32]) -> Option<Instance> {
     Some(match label {
         Label::Cpu(cpu) => Instance::Cpu { cpu },
         Label::Device(name) => Instance::device(text::printable(name)),
-        Label::Line(_) if group.folded => Instance::Only,
+        // Of a folded table every possible CPU has a line: the number only tells the lines apart.
+        Label::Line(n) if group.folded => Instance::Cpu { cpu: u32::try_from(n).ok()? },
         Label::Line(n) => Instance::Cpu { cpu: online.get(n).copied().or_else(|| u32::try_from(n).ok())? },
         Label::Only => Instance::Only,
     })

@@ -114,7 +114,7 @@ pub struct StageCounters {
     /// What the values stand for.
     pub scope: Scope,
     /// Which one, where there are several.
-    #[serde(skip_serializing_if = "Instance::is_only")]
+    #[serde(default, skip_serializing_if = "Instance::is_only")]
     pub instance: Instance,
     /// Values by counter id. A counter that this kernel does not have is absent, never zero.
     pub counters: Values,

@@ -27,10 +27,11 @@ pub enum Scope {
 }
 
 /// Which one: the keys that tell a row of a table from its neighbours.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Instance {
     /// The only one there is, in its scope.
+    #[default]
     #[serde(skip)]
     Only,
     /// A CPU, by the kernel's number.

@@ -98,7 +98,7 @@ pub struct Suggestion {
     /// The knob's id, for this instance.
     pub knob: String,
     /// Which one, where there are several.
-    #[serde(skip_serializing_if = "Instance::is_only")]
+    #[serde(default, skip_serializing_if = "Instance::is_only")]
     pub instance: Instance,
     /// The present value as the kernel prints it, blanks normalised to one.
     pub from: String,

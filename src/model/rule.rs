@@ -83,7 +83,7 @@ pub struct Finding {
     /// What it is about: the machine, a namespace, a device...
     pub scope: Scope,
     /// Which one, where there are several.
-    #[serde(skip_serializing_if = "Instance::is_only")]
+    #[serde(default, skip_serializing_if = "Instance::is_only")]
     pub instance: Instance,
     /// What is wrong, in a line.
     pub title: String,
@@ -101,7 +101,7 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_setting_helps: Option<String>,
     /// Settings that are often turned in this case and do not help here.
-    #[serde(rename = "not", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "not", default, skip_serializing_if = "Vec::is_empty")]
     pub folklore: Vec<Folklore>,
 }
 
@@ -132,7 +132,7 @@ pub struct Evidence {
     /// The counter's id.
     pub counter: String,
     /// Which one, where there are several.
-    #[serde(skip_serializing_if = "Instance::is_only")]
+    #[serde(default, skip_serializing_if = "Instance::is_only")]
     pub instance: Instance,
     /// By how much it grew in the window; for a gauge, its highest value.
     pub delta: u64,
