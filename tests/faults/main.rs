@@ -21,6 +21,7 @@
 //! - `firewall`: a loss that no rule of these explains must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `namespaces`: whose counters these are
+//! - `tune`: a fault, its setting, and the way back
 
 mod accept_queue;
 mod actor;
@@ -40,6 +41,7 @@ mod quiet;
 mod report;
 mod rp_filter;
 mod tool;
+mod tune;
 mod udp_buffer;
 
 use libtest_mimic::{Arguments, Trial};
@@ -71,6 +73,7 @@ fn test() {
         firewall::cases(),
         quiet::cases(),
         namespaces::cases(),
+        tune::cases(),
     ];
     let trials = lists.into_iter().flatten().map(|case| trial(case, &machine)).collect();
     libtest_mimic::run(&args, trials).exit();

@@ -12,6 +12,7 @@ pub enum Need {
     Nft,
     Conntrack,
     TwoCpus,
+    Strace,
     /// Lowers a limit of the whole machine: takes the lock alone.
     MachineWide,
 }
@@ -28,6 +29,7 @@ impl Machine {
             (Need::Nft, nft()),
             (Need::Conntrack, conntrack()),
             (Need::TwoCpus, two_cpus()),
+            (Need::Strace, has_tool("strace", "-V")),
         ];
         Self { missing: found.into_iter().filter_map(|(need, found)| Some((need, found.err()?))).collect() }
     }
