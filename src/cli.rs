@@ -23,11 +23,11 @@ pub struct Cli {
 pub enum Verb {
     /// Report on the receive path: what came in, what was lost where, who was hurt, which setting binds
     Rx(RxArgs),
-    /// Change the settings that the findings suggest, and see whether it helped; --dry-run only shows what it would do
-    Tune(TuneArgs),
-    /// Take back what tune changed: the newest change, a given one, or all
+    /// Show what the findings suggest as one plan; with --apply make the change and see whether it helped
+    Tune(RxArgs),
+    /// Take back what --apply changed: the newest change, a given one, or all
     Revert(RevertArgs),
-    /// List the changes that tune made, and what became of them
+    /// List the changes that --apply made, and what became of them
     History(HistoryArgs),
     /// Explain a counter, rule, knob or stage: what it is, what to do, what not to do
     Explain(ExplainArgs),
@@ -78,32 +78,42 @@ pub struct RxArgs {
     /// Show the counters that moved too; twice, also those that did not, and the sources
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Changing settings
+    #[command(flatten)]
+    pub change: ChangeArgs,
 }
 
 /// Change settings.
 #[derive(Debug, Args)]
-pub struct TuneArgs {
-    /// What to look at
-    #[command(flatten)]
-    pub look: RxArgs,
-    /// Show what would be changed, exactly, and change nothing
+#[command(next_help_heading = "Changing settings")]
+pub struct ChangeArgs {
+    /// Make the changes that the findings suggest; all: also those that carry a high risk
+    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "usual")]
+    pub apply: Option<Apply>,
+    /// Show what --apply would do, exactly, and change nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Do not ask
-    #[arg(long)]
+    #[arg(long, requires = "apply")]
     pub yes: bool,
-    /// Also what carries a high risk
-    #[arg(long)]
-    pub all: bool,
     /// Of the settings, change only this one
     #[arg(long, value_name = "KNOB")]
     pub only: Vec<String>,
     /// Keep a change that had no effect or hurt
-    #[arg(long)]
+    #[arg(long, requires = "apply")]
     pub keep: bool,
     /// Where changes are written down before they are made
     #[arg(long, value_name = "DIR", default_value = crate::tune::journal::DEFAULT)]
     pub state_dir: PathBuf,
+}
+
+/// What to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Apply {
+    /// What carries a low or medium risk
+    Usual,
+    /// Also what carries a high risk
+    All,
 }
 
 /// Take back changes.
@@ -175,6 +185,11 @@ pub struct GenerateArgs {
 }
 
 impl RxArgs {
+    /// True if a plan is wanted, or a change.
+    pub fn plans(&self) -> bool {
+        self.change.dry_run || self.change.apply.is_some()
+    }
+
     /// The format, however it was asked for.
     pub fn format(&self) -> Format {
         match (self.json, self.jsonl) {

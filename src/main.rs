@@ -28,12 +28,13 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<u8, Error> {
     match &cli.verb {
+        Verb::Rx(args) if args.plans() => with(terminal(args.color), |out| tune::run(args, out, &stop_on_interrupt())),
         // What machines read needs no colours taken out.
         Verb::Rx(args) if args.format() != Format::Table => {
             with(BufWriter::new(std::io::stdout()), |out| rx::run(args, out, &stop_on_interrupt()))
         }
         Verb::Rx(args) => with(terminal(args.color), |out| rx::run(args, out, &stop_on_interrupt())),
-        Verb::Tune(args) => with(terminal(args.look.color), |out| tune::run(args, out, &stop_on_interrupt())),
+        Verb::Tune(args) => with(terminal(args.color), |out| tune::run(args, out, &stop_on_interrupt())),
         Verb::Revert(args) => with(terminal(Color::Auto), |out| revert::run(args, out)),
         Verb::History(args) => with(terminal(Color::Auto), |out| history::run(args, out)),
         Verb::Explain(args) => with(terminal(Color::Auto), |out| explain::run(args, out)),

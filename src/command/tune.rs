@@ -1,4 +1,4 @@
-//! `tune`: findings become a plan, the plan a change, and the change is judged.
+//! `tune`, and `rx --apply`: findings become a plan, the plan a change, and the change is judged.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::panel::{Sysctls, boot_id, host};
 use super::rx::Run;
-use crate::cli::{Format, TuneArgs};
+use crate::cli::{Apply, Format, RxArgs};
 use crate::error::{EXIT_ROLLED_BACK, Error};
 use crate::model::Finding;
 use crate::render::{self, Look, plan as show};
@@ -18,33 +18,37 @@ use crate::tune::plan::{Allowed, plan};
 use crate::tune::revert::revert;
 use crate::tune::verify::{Measured, judge};
 
-/// Looks, plans, and unless it is only to be shown, changes and looks again.
-pub fn run(args: &TuneArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
-    let run = Run::new(&args.look, stop)?;
+/// Looks and plans; with --apply, changes and looks again.
+pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
+    let run = Run::new(args, stop)?;
     refuse_what_makes_no_sense(args)?;
-    let before = run.once(args.look.interval)?;
-    render::write(&before, Look { format: Format::Table, verbose: args.look.verbose }, out).map_err(Error::output)?;
-    let allowed = Allowed { all: args.all, only: args.only.clone(), memory: available_memory() };
+    let before = run.once(args.interval)?;
+    render::write(&before, Look { format: Format::Table, verbose: args.verbose }, out).map_err(Error::output)?;
+    let allowed = Allowed {
+        all: args.change.apply == Some(Apply::All),
+        only: args.change.only.clone(),
+        memory: available_memory(),
+    };
     let plan = plan(&before.findings, &allowed);
     out.write_all(show::plan(&plan).as_bytes()).map_err(Error::output)?;
-    if args.dry_run || plan.steps.is_empty() {
+    if args.change.dry_run || args.change.apply.is_none() || plan.steps.is_empty() {
         return Ok(0);
     }
     out.flush().map_err(Error::output)?;
-    agreed(args.yes)?;
+    agreed(args.change.yes)?;
 
-    let journal = Journal::open(&args.state_dir)?;
-    let mut change = describe(&journal, &args.state_dir, &before, args.look.netns.as_deref())?;
+    let journal = Journal::open(&args.change.state_dir)?;
+    let mut change = describe(&journal, &args.change.state_dir, &before, args.netns.as_deref())?;
     change.steps = steps(&plan);
     let panel = Sysctls { home: &run.home, place: Some(&run.place) };
     apply(&mut change, &panel, &journal).map_err(|failed| error(failed, change.id))?;
     out.write_all(show::applied(&change).as_bytes()).and_then(|()| out.flush()).map_err(Error::output)?;
 
-    let after = run.once(args.look.interval)?;
+    let after = run.once(args.interval)?;
     judge_steps(&mut change, &measured(&before), &measured(&after));
     journal.put(&change).map_err(|e| Error::incomplete(format!("the verdict can't be written down: {e}")))?;
     let useless = |step: &crate::tune::journal::Step| step.verdict.as_deref().is_some_and(take_back);
-    let outcomes = if args.keep { Vec::new() } else { revert(&mut change, &panel, &journal, useless) };
+    let outcomes = if args.change.keep { Vec::new() } else { revert(&mut change, &panel, &journal, useless) };
     out.write_all(show::verdicts(&change, &outcomes).as_bytes()).map_err(Error::output)?;
     if outcomes.iter().any(|outcome| outcome.left) {
         return Err(Error::incomplete(format!("change {} could not be taken back wholly", change.id))
@@ -53,13 +57,13 @@ pub fn run(args: &TuneArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> 
     Ok(if outcomes.is_empty() { 0 } else { EXIT_ROLLED_BACK })
 }
 
-fn refuse_what_makes_no_sense(args: &TuneArgs) -> Result<(), Error> {
-    let hint = "'netstat-deep rx' shows reports of every kind; tune shows a screen and acts on this host, now";
-    if args.look.root.is_some() {
+fn refuse_what_makes_no_sense(args: &RxArgs) -> Result<(), Error> {
+    let hint = "'netstat-deep rx' without --apply shows reports of every kind";
+    if args.root.is_some() {
         return Err(Error::usage("a recorded tree can't be tuned").hint(hint));
     }
-    if args.look.format() != Format::Table || args.look.interval.is_zero() || args.look.count != 1 {
-        return Err(Error::usage("tune takes one window, and shows it as a screen").hint(hint));
+    if args.format() != Format::Table || args.interval.is_zero() || args.count != 1 {
+        return Err(Error::usage("a plan is made from one window, and shown as a screen").hint(hint));
     }
     Ok(())
 }
@@ -71,7 +75,7 @@ fn agreed(yes: bool) -> Result<(), Error> {
     }
     let nothing = |what: &str| Error::usage(what).hint("nothing was changed");
     if !std::io::stdin().is_terminal() {
-        return Err(nothing("changing settings needs --yes where nobody can be asked"));
+        return Err(nothing("--apply needs --yes where nobody can be asked"));
     }
     let mut answer = String::new();
     let asked = write!(std::io::stderr(), "\nMake these changes? [y/N] ").and_then(|()| {

@@ -95,7 +95,7 @@ fn closed_loop(_: Duration) -> Outcome {
     if fault.losing()? == 0 {
         return again("no loss was provoked");
     }
-    let tuned = fault.tune(&["--yes"])?;
+    let tuned = fault.tune(&["--apply", "--yes"])?;
     let mut checks = Checks::default();
     checks.same("exit code of tune", Some(0), tuned.status.code());
     checks.that(text(&tuned).contains("helped:"), "no verdict 'helped'");
@@ -113,12 +113,12 @@ fn closed_loop(_: Duration) -> Outcome {
 fn dry_run(_: Duration) -> Outcome {
     let mut fault = Fault::new()?;
     fault.send_for(2)?;
-    let shown = fault.tune(&["--dry-run"])?;
+    let shown = fault.tune(&[])?;
     let mut checks = Checks::default();
     checks.that(text(&shown).contains("sysctl -w"), "no command is shown");
     checks.same("rp_filter", "1".into(), fault.value()?);
     checks.same("files in the state folder", 0, std::fs::read_dir(fault.state.path())?.count());
-    let unasked = fault.tune(&[])?;
+    let unasked = fault.tune(&["--apply"])?;
     checks.same("exit code where nobody can be asked", Some(2), unasked.status.code());
     checks.same("rp_filter", "1".into(), fault.value()?);
     checks.done(&text(&shown))
@@ -134,7 +134,7 @@ fn slow_reader(window: Duration) -> Outcome {
     sleep(Duration::from_millis(300));
     let state = tempfile::tempdir()?;
     let interval = format!("{}ms", window.as_millis());
-    let tuned = run(state.path(), &["tune", "--yes", "--netns", &lab.server.name, "-i", &interval], &[])?;
+    let tuned = run(state.path(), &["rx", "--apply", "--yes", "--netns", &lab.server.name, "-i", &interval], &[])?;
     let mut checks = Checks::default();
     checks.same("exit code", Some(0), tuned.status.code());
     checks.that(text(&tuned).contains("nothing to change"), "something was to be changed");
@@ -146,7 +146,7 @@ fn slow_reader(window: Duration) -> Outcome {
 fn left_alone(_: Duration) -> Outcome {
     let mut fault = Fault::new()?;
     fault.send_for(3)?;
-    let tuned = fault.tune(&["--yes"])?;
+    let tuned = fault.tune(&["--apply", "--yes"])?;
     if fault.value()? != "2" {
         return again(format_args!("nothing was changed: {}", text(&tuned)));
     }
@@ -161,7 +161,7 @@ fn left_alone(_: Duration) -> Outcome {
 fn gone(_: Duration) -> Outcome {
     let mut fault = Fault::new()?;
     fault.send_for(3)?;
-    let tuned = fault.tune(&["--yes"])?;
+    let tuned = fault.tune(&["--apply", "--yes"])?;
     if fault.value()? != "2" {
         return again(format_args!("nothing was changed: {}", text(&tuned)));
     }
@@ -189,7 +189,7 @@ fn killed(_: Duration) -> Outcome {
         }
         let inject = format!("inject={CHANGING}:signal=KILL:when={n}");
         let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
-        let tuned = run(fault.state.path(), &["tune", "--yes", "--netns", &name, "-i", "100ms"], &strace)?;
+        let tuned = run(fault.state.path(), &["tune", "--apply", "--yes", "--netns", &name, "-i", "100ms"], &strace)?;
         let survived = tuned.status.success();
         let reverted = run(fault.state.path(), &["revert", "--all"], &[])?;
         let (value, left) = (fault.value()?, text(&reverted));
