@@ -159,20 +159,20 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
     let amount = amount.unwrap_or(0);
     match flow {
         Flow::Pass { from, to } => {
-            add(&mut seen.at(nodes, from, Side::Out).out, amount);
-            add(&mut seen.at(nodes, to, Side::In).taken, amount);
+            more(seen.at(nodes, from, Side::Out).out.get_or_insert_default(), amount);
+            more(seen.at(nodes, to, Side::In).taken.get_or_insert_default(), amount);
         }
-        Flow::Lost { at } => seen.at(nodes, at, Side::Out).lost += amount,
-        Flow::Unwanted { at } => seen.at(nodes, at, Side::Out).unwanted += amount,
+        Flow::Lost { at } => more(&mut seen.at(nodes, at, Side::Out).lost, amount),
+        Flow::Unwanted { at } => more(&mut seen.at(nodes, at, Side::Out).unwanted, amount),
         Flow::LostUpTo { at, limit, rest } => {
             let lost = amount.min(changes.delta(limit).unwrap_or(0));
-            seen.at(nodes, at, Side::Out).lost += lost;
-            seen.at(nodes, rest, Side::Out).unwanted += amount - lost;
+            more(&mut seen.at(nodes, at, Side::Out).lost, lost);
+            more(&mut seen.at(nodes, rest, Side::Out).unwanted, amount - lost);
         }
-        Flow::Merged { at } => seen.at(nodes, at, Side::Out).merged += amount,
-        Flow::Unmerged { at } => seen.at(nodes, at, Side::In).unmerged += amount,
-        Flow::LostMerged { at } => seen.at(nodes, at, Side::Neither).lost_merged += amount,
-        Flow::Uncertain { at } => seen.at(nodes, at, Side::Neither).uncertain += amount,
+        Flow::Merged { at } => more(&mut seen.at(nodes, at, Side::Out).merged, amount),
+        Flow::Unmerged { at } => more(&mut seen.at(nodes, at, Side::In).unmerged, amount),
+        Flow::LostMerged { at } => more(&mut seen.at(nodes, at, Side::Neither).lost_merged, amount),
+        Flow::Uncertain { at } => more(&mut seen.at(nodes, at, Side::Neither).uncertain, amount),
         // Needs the balance of another stage: see explain_missing().
         Flow::MayExplain { .. } => {}
     }
@@ -200,8 +200,13 @@ impl Seen {
     }
 }
 
-fn add(sum: &mut Option<u64>, amount: u64) {
-    *sum = Some(sum.unwrap_or(0).saturating_add(amount));
+/// Adds without running over: a recording may hold any numbers.
+fn more(sum: &mut u64, amount: u64) {
+    *sum = sum.saturating_add(amount);
+}
+
+fn sum(amounts: impl IntoIterator<Item = u64>) -> u64 {
+    amounts.into_iter().fold(0, u64::saturating_add)
 }
 
 /// By how many packets the sockets' queues grew: what the stage before took in and nobody else took out, as far as the
@@ -209,7 +214,7 @@ fn add(sum: &mut Option<u64>, amount: u64) {
 fn settle_queue(nodes: &mut BTreeMap<&'static str, Node>, stage: &Stage, sockets: &Sockets) {
     let Some(before) = stage.fed_by.and_then(|id| nodes.get(id)) else { return };
     let (Some(taken), Some(elsewhere), Some(node)) = (before.taken, before.out, nodes.get(stage.id)) else { return };
-    let here = node.out.unwrap_or(0) + node.lost + node.unwanted;
+    let here = sum([node.out.unwrap_or(0), node.lost, node.unwanted]);
     let missing = i128::from(taken) - i128::from(elsewhere) - i128::from(here);
     let [start, end] = sockets.udp_queued.map(|bytes| (i128::from(bytes > 0), i128::from(bytes / LEAST_TRUESIZE)));
     let (least, most) = (end.0 - start.1, end.1 - start.0);
@@ -243,7 +248,7 @@ impl Node {
             (Some(taken), Some(out)) if !feeds_others => {
                 (line.taken, line.out) = (Some(taken), Some(out));
                 line.identity = format!("{} = {} + unexplained", ins.join(" + "), outs.join(" + "));
-                line.unexplained = Some((taken + self.unmerged).saturating_sub(out + gone + self.merged));
+                line.unexplained = Some(sum([taken, self.unmerged]).saturating_sub(sum([out, gone, self.merged])));
                 line.uncertainty = Some(self.uncertainty(taken, changes));
             }
             // What it passes on is not counted, or not all of it: all that it did not lose.
@@ -254,7 +259,7 @@ impl Node {
             // What it takes in is not counted: all that is seen to leave it.
             (None, Some(out)) => {
                 line.out = Some(out);
-                line.taken = (out + gone).checked_add_signed(self.queued.unwrap_or(0));
+                line.taken = sum([out, gone]).checked_add_signed(self.queued.unwrap_or(0));
                 let queued = if self.queued.is_some() { " + queued" } else { "" };
                 line.identity = format!("in = {}{queued}", outs.join(" + "));
             }
@@ -293,7 +298,7 @@ fn explain_missing(stages: &[&'static Stage], changes: &Changes, lines: &mut [Li
         let explained = amount.min(*missing);
         *missing -= explained;
         if let Some(line) = lines.iter_mut().find(|line| line.stage == at) {
-            line.lost += explained;
+            more(&mut line.lost, explained);
             line.scope = line.scope.or(Some(counter.group.scope));
             if explained > 0 {
                 line.identity = format!("of {}, as many as are missing at {from}", counter.id());
@@ -314,16 +319,16 @@ fn total(lines: &[Line]) -> Totals {
     let mut totals = Totals::default();
     let counted = |line: &Line| line.taken.is_some() && line.scope == Some(Scope::Netns);
     let first = lines.iter().position(counted).unwrap_or(lines.len());
-    let before = lines[..first].iter().map(|line| line.lost + line.unwanted).sum::<u64>();
-    totals.taken = before + lines.get(first).and_then(|line| line.taken).unwrap_or(0);
+    let before = lines[..first].iter().flat_map(|line| [line.lost, line.unwanted]);
+    totals.taken = sum(before.chain(lines.get(first).and_then(|line| line.taken)));
     for line in lines {
-        totals.lost += line.lost;
-        totals.unwanted += line.unwanted;
-        totals.queued += line.queued.unwrap_or(0);
-        totals.unexplained += line.unexplained.unwrap_or(0);
+        more(&mut totals.lost, line.lost);
+        more(&mut totals.unwanted, line.unwanted);
+        more(&mut totals.unexplained, line.unexplained.unwrap_or(0));
+        totals.queued = totals.queued.saturating_add(line.queued.unwrap_or(0));
     }
-    let merged: u64 = lines.iter().map(|line| line.merged).sum();
-    let gone = totals.lost + totals.unwanted + totals.unexplained + merged;
-    totals.delivered = totals.taken.saturating_sub(gone).saturating_add_signed(-totals.queued);
+    let merged = sum(lines.iter().map(|line| line.merged));
+    let gone = sum([totals.lost, totals.unwanted, totals.unexplained, merged]);
+    totals.delivered = totals.taken.saturating_sub(gone).saturating_add_signed(totals.queued.saturating_neg());
     totals
 }

@@ -67,6 +67,11 @@ pub struct Knob {
     pub keep: &'static str,
 }
 
+/// The next power of two: the sizes that people recognise. Without running over: a recording may hold any numbers.
+pub fn power_of_two(n: u64) -> u64 {
+    n.checked_next_power_of_two().unwrap_or(u64::MAX)
+}
+
 impl Knob {
     /// Its path below `/proc/sys`, `DEV` still in it.
     pub fn path(&self) -> String {

@@ -119,7 +119,7 @@ impl Observed {
         let mut unnamed = lost.saturating_sub(named);
         let finding = |(cause, alike): (C, Vec<&SocketChange>)| {
             let lost: u64 = alike.iter().map(|socket| socket.lost).sum();
-            let mut finding = found(lost + std::mem::take(&mut unnamed));
+            let mut finding = found(lost.saturating_add(std::mem::take(&mut unnamed)));
             finding.instance = Instance::Socket { socket: alike[0].socket.local.to_string() };
             explain(&cause, alike[0], &mut finding);
             finding.victims = self.victims(alike.into_iter());

@@ -3,6 +3,7 @@
 use crate::counters;
 use crate::model::{
     Example, Finding, Flow, Instance, Knob, Observed, Place, Risk, Rule, Scope, Severity, Stage, Threshold, Unit,
+    power_of_two,
 };
 use crate::source::groups::{LINK, SOFTNET};
 
@@ -112,7 +113,7 @@ fn overflow(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     }
     finding.evidence.push(evidence);
     finding.evidence.push(seen.evidence(&PROCESSED, None));
-    if shed * 2 > lost {
+    if shed > lost / 2 {
         finding.evidence.push(seen.evidence(&FLOW_LIMIT_COUNT, None));
         finding.no_setting_helps = Some(
             "the flow limit sheds one heavy flow on purpose, to save the others: find that flow, or steer it to a CPU of \
@@ -124,8 +125,8 @@ fn overflow(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let from = seen.settings.number(&MAX_BACKLOG.path()).unwrap_or(0);
     let cpu_count = seen.changes.each(&PROCESSED).count().max(1) as u64;
     // A packet of 1500 bytes is charged 2304 bytes; each CPU has two such queues.
-    let memory = |more: u64| more * 2304 * cpu_count * 2;
-    let longer = (2 * from).max(256).next_power_of_two();
+    let memory = |more: u64| more.saturating_mul(2304 * 2).saturating_mul(cpu_count);
+    let longer = power_of_two(from.saturating_mul(2).max(256));
     finding.suggest(seen.raise(
         &MAX_BACKLOG,
         longer,

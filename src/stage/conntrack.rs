@@ -2,7 +2,7 @@
 
 use crate::counters;
 use crate::model::{
-    Example, Finding, Flow, Knob, Observed, Place, Risk, Rule, Scope, Severity, Stage, Threshold, Unit,
+    Example, Finding, Flow, Knob, Observed, Place, Risk, Rule, Scope, Severity, Stage, Threshold, Unit, power_of_two,
 };
 use crate::source::groups::{CONNTRACK, NF_CONNTRACK};
 
@@ -116,10 +116,10 @@ fn table_full(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     }
     finding.suggest(seen.raise(
         &CONNTRACK_MAX,
-        (2 * peak.max(max)).next_power_of_two(),
+        power_of_two(peak.max(max).saturating_mul(2)),
         "twice the entries in use at the fullest, as a power of two",
         // An entry takes about 320 bytes (struct nf_conn with its usual extensions).
-        |more| more * 320,
+        |more| more.saturating_mul(320),
     ));
     vec![finding]
 }

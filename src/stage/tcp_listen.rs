@@ -3,7 +3,7 @@
 use crate::counters;
 use crate::model::{
     Example, Finding, Flow, Knob, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket, SocketChange, Stage,
-    Threshold, Unit,
+    Threshold, Unit, power_of_two,
 };
 use crate::source::groups::{TCP, TCP_EXT};
 
@@ -163,8 +163,8 @@ impl Cause {
     fn explain(&self, seen: &Observed, worst: &SocketChange, finding: &mut Finding) {
         let backlog = u64::from(worst.socket.limit);
         // A waiting connection is a whole socket: about 2.5 KiB with its buffers empty.
-        let memory = |more: u64| more * 2560;
-        let longer = (2 * backlog).max(backlog + worst.lost).next_power_of_two().clamp(128, *SOMAXCONN.range.end());
+        let memory = |more: u64| more.saturating_mul(2560);
+        let longer = power_of_two((2 * backlog).max(backlog + worst.lost)).clamp(128, *SOMAXCONN.range.end());
         let why = "room for the present queue and all that was turned away in this window";
         finding.why = format!(
             "the accept queue of {} may hold {backlog} connections; up to {} were seen in it",

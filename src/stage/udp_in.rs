@@ -4,7 +4,7 @@ use crate::counters;
 use crate::model::flow::APPLICATION;
 use crate::model::{
     Example, Finding, Flow, Knob, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket, SocketChange, Stage,
-    Threshold, Unit,
+    Threshold, Unit, power_of_two,
 };
 use crate::source::groups::{SOCKSTAT, SOCKSTAT6, UDP, UDP_LITE, UDP_LITE6, UDP6};
 
@@ -118,7 +118,7 @@ fn overflow(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     if lost == 0 {
         return Vec::new();
     }
-    let arrived = lost + seen.delta_of(&[&IN_DATAGRAMS, &IN6_DATAGRAMS]);
+    let arrived = lost.saturating_add(seen.delta_of(&[&IN_DATAGRAMS, &IN6_DATAGRAMS]));
     let (warning, critical) = (seen.threshold(rule, "warning_per_second"), seen.threshold(rule, "critical_percent"));
     let found = |lost: u64| {
         let many = seen.rate(lost).is_some_and(|rate| rate > warning);
@@ -168,7 +168,7 @@ impl Cause {
         } else if seen.settings.number(&RMEM_DEFAULT.path()) == Some(buffer) {
             Cause::Default
         // setsockopt() stores twice what it is asked for (net/core/sock.c __sock_set_rcvbuf()).
-        } else if seen.settings.number(&RMEM_MAX.path()).is_some_and(|max| buffer == 2 * max) {
+        } else if seen.settings.number(&RMEM_MAX.path()).is_some_and(|max| max.checked_mul(2) == Some(buffer)) {
             Cause::Capped
         } else {
             Cause::Own
@@ -181,7 +181,7 @@ impl Cause {
         finding.why = format!("the buffer of {} holds {buffer} bytes, ", worst.socket.local);
         // What was lost would have fitted if it had come in one burst: a small datagram is charged 768 bytes or more.
         let needed = buffer + worst.lost * 768;
-        let larger = needed.clamp(2 * buffer, 8 * buffer).next_power_of_two();
+        let larger = power_of_two(needed.clamp(2 * buffer, 8 * buffer));
         let why = "room for what was lost, at most eight times the present size";
         match self {
             Cause::SlowReader => {
@@ -199,7 +199,7 @@ impl Cause {
                 finding.why += "the kernel's default: the application does not set SO_RCVBUF";
                 let sizes = seen.sockets.as_ref().map(|sockets| &sockets.udp_buffers);
                 let alike = sizes.and_then(|sizes| sizes.get(&worst.socket.limit).copied()).unwrap_or(1);
-                finding.suggest(seen.raise(&RMEM_DEFAULT, larger, why, |more| more * alike));
+                finding.suggest(seen.raise(&RMEM_DEFAULT, larger, why, |more| more.saturating_mul(alike)));
                 let unused = "it only caps setsockopt(SO_RCVBUF), which this application does not use";
                 finding.refuse("net.core.rmem_max", unused);
             }
