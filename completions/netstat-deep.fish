@@ -28,9 +28,11 @@ complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -s h -l help -d 
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -s V -l version -d 'Print version'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "tune" -d 'Show what the findings suggest as one plan; with --apply make the change and see whether it helped'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "confirm" -d 'Keep a change that was made with --confirm-within'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "revert" -d 'Take back what --apply changed: the newest change, a given one, or all'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "history" -d 'List the changes that --apply made, and what became of them'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "explain" -d 'Explain a counter, rule, knob or stage: what it is, what to do, what not to do'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "guard" -d 'Wait, and take a change back that is not confirmed'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot' -r
@@ -53,6 +55,7 @@ never\t'Never'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l apply -d 'Make the changes that the findings suggest; all: also those that carry a high risk' -r -f -a "usual\t'What carries a low or medium risk'
 all\t'Also what carries a high risk'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l only -d 'Of the settings, change only this one' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l confirm-within -d 'Take the change back unless \'netstat-deep confirm\' comes within this time, also if this terminal is lost' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l state-dir -d 'Where changes are written down before they are made' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l json -d 'One JSON document, the same as --output json'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
@@ -81,6 +84,7 @@ never\t'Never'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l apply -d 'Make the changes that the findings suggest; all: also those that carry a high risk' -r -f -a "usual\t'What carries a low or medium risk'
 all\t'Also what carries a high risk'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l only -d 'Of the settings, change only this one' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l confirm-within -d 'Take the change back unless \'netstat-deep confirm\' comes within this time, also if this terminal is lost' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l state-dir -d 'Where changes are written down before they are made' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l json -d 'One JSON document, the same as --output json'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
@@ -89,6 +93,8 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l dry-r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l yes -d 'Do not ask'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l keep -d 'Keep a change that had no effect or hurt'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand confirm" -l state-dir -d 'Where changes are written down' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand confirm" -s h -l help -d 'Print help'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand revert" -l state-dir -d 'Where changes are written down' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand revert" -l all -d 'All changes'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand revert" -s h -l help -d 'Print help'
@@ -97,11 +103,15 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand history" -l js
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand history" -s h -l help -d 'Print help'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -l list -d 'List all that can be explained'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand guard" -l state-dir -d 'Where changes are written down' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand guard" -s h -l help -d 'Print help'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand generate" -s h -l help -d 'Print help'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "tune" -d 'Show what the findings suggest as one plan; with --apply make the change and see whether it helped'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "revert" -d 'Take back what --apply changed: the newest change, a given one, or all'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "history" -d 'List the changes that --apply made, and what became of them'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "explain" -d 'Explain a counter, rule, knob or stage: what it is, what to do, what not to do'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune revert history explain generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain guard generate help" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain guard generate help" -f -a "tune" -d 'Show what the findings suggest as one plan; with --apply make the change and see whether it helped'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain guard generate help" -f -a "confirm" -d 'Keep a change that was made with --confirm-within'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain guard generate help" -f -a "revert" -d 'Take back what --apply changed: the newest change, a given one, or all'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain guard generate help" -f -a "history" -d 'List the changes that --apply made, and what became of them'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain guard generate help" -f -a "explain" -d 'Explain a counter, rule, knob or stage: what it is, what to do, what not to do'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain guard generate help" -f -a "guard" -d 'Wait, and take a change back that is not confirmed'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain guard generate help" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain guard generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -25,15 +25,33 @@ pub enum Verb {
     Rx(RxArgs),
     /// Show what the findings suggest as one plan; with --apply make the change and see whether it helped
     Tune(RxArgs),
+    /// Keep a change that was made with --confirm-within
+    Confirm(ConfirmArgs),
     /// Take back what --apply changed: the newest change, a given one, or all
     Revert(RevertArgs),
     /// List the changes that --apply made, and what became of them
     History(HistoryArgs),
     /// Explain a counter, rule, knob or stage: what it is, what to do, what not to do
     Explain(ExplainArgs),
+    /// Wait, and take a change back that is not confirmed
+    #[command(hide = true)]
+    Guard(GuardArgs),
     /// Write the papers made from the code: man pages, completions, JSON schema
     #[command(hide = true)]
     Generate(GenerateArgs),
+}
+
+impl Verb {
+    /// The journal in which there may be a change that nobody confirmed in time.
+    pub fn state_dir(&self) -> Option<&std::path::Path> {
+        match self {
+            Verb::Rx(args) | Verb::Tune(args) => Some(&args.change.state_dir),
+            Verb::Confirm(ConfirmArgs { state_dir, .. })
+            | Verb::Revert(RevertArgs { state_dir, .. })
+            | Verb::History(HistoryArgs { state_dir, .. }) => Some(state_dir),
+            Verb::Explain(_) | Verb::Generate(_) | Verb::Guard(_) => None,
+        }
+    }
 }
 
 /// Report on the receive path.
@@ -102,6 +120,9 @@ pub struct ChangeArgs {
     /// Keep a change that had no effect or hurt
     #[arg(long, requires = "apply")]
     pub keep: bool,
+    /// Take the change back unless 'netstat-deep confirm' comes within this time, also if this terminal is lost
+    #[arg(long, value_name = "TIME", requires = "apply", value_parser = parse_interval)]
+    pub confirm_within: Option<Duration>,
     /// Where changes are written down before they are made
     #[arg(long, value_name = "DIR", default_value = crate::tune::journal::DEFAULT)]
     pub state_dir: PathBuf,
@@ -114,6 +135,26 @@ pub enum Apply {
     Usual,
     /// Also what carries a high risk
     All,
+}
+
+/// Keep a change.
+#[derive(Debug, Args)]
+pub struct ConfirmArgs {
+    /// The number of the change; without, the newest that waits
+    pub id: Option<u64>,
+    /// Where changes are written down
+    #[arg(long, value_name = "DIR", default_value = crate::tune::journal::DEFAULT)]
+    pub state_dir: PathBuf,
+}
+
+/// Wait for a confirmation.
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// The number of the change
+    pub id: u64,
+    /// Where changes are written down
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: PathBuf,
 }
 
 /// Take back changes.

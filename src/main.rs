@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use netstat_deep::cli::{Cli, Color, Format, Verb};
-use netstat_deep::command::{explain, generate, history, revert, rx, tune};
+use netstat_deep::command::{confirm, explain, generate, history, revert, rx, tune};
 use netstat_deep::error::Error;
 use signal_hook::consts::SIGINT;
 
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<u8, Error> {
+    if let Some(folder) = cli.verb.state_dir() {
+        confirm::finish_overdue(folder);
+    }
     match &cli.verb {
         Verb::Rx(args) if args.plans() => with(terminal(args.color), |out| tune::run(args, out, &stop_on_interrupt())),
         // What machines read needs no colours taken out.
@@ -35,6 +38,8 @@ fn run(cli: &Cli) -> Result<u8, Error> {
         }
         Verb::Rx(args) => with(terminal(args.color), |out| rx::run(args, out, &stop_on_interrupt())),
         Verb::Tune(args) => with(terminal(args.color), |out| tune::run(args, out, &stop_on_interrupt())),
+        Verb::Confirm(args) => with(terminal(Color::Auto), |out| confirm::run(args, out)),
+        Verb::Guard(args) => confirm::guard(args),
         Verb::Revert(args) => with(terminal(Color::Auto), |out| revert::run(args, out)),
         Verb::History(args) => with(terminal(Color::Auto), |out| history::run(args, out)),
         Verb::Explain(args) => with(terminal(Color::Auto), |out| explain::run(args, out)),

@@ -1,6 +1,7 @@
 //! One file per verb; each a short chain of pipeline calls.
 
 pub mod choice;
+pub mod confirm;
 pub mod explain;
 pub mod generate;
 pub mod history;

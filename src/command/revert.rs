@@ -43,7 +43,7 @@ pub fn run(args: &RevertArgs, out: &mut dyn Write) -> Result<u8, Error> {
 }
 
 /// Takes back one change. True if something of it is left.
-fn one(change: &mut Change, home: &Place, journal: &Journal, out: &mut dyn Write) -> Result<bool, Error> {
+pub(super) fn one(change: &mut Change, home: &Place, journal: &Journal, out: &mut dyn Write) -> Result<bool, Error> {
     let mut say = |line: String| writeln!(out, "{line}").map_err(Error::output);
     if !is_ours(change) {
         say(format!("change {} was made on another host ({}): left alone", change.id, change.host))?;

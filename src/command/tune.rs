@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use super::confirm::{leave_guard, since_boot};
 use super::panel::{Sysctls, boot_id, host};
 use super::rx::Run;
 use crate::cli::{Apply, Format, RxArgs};
@@ -40,6 +41,12 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
     let journal = Journal::open(&args.change.state_dir)?;
     let mut change = describe(&journal, &args.change.state_dir, &before, args.netns.as_deref())?;
     change.steps = steps(&plan);
+    if let Some(time) = args.change.confirm_within {
+        change.confirm_by = Some(since_boot() + time.as_secs().max(1));
+        let failed =
+            |e: std::io::Error| Error::usage(format!("no guard could be left: {e}")).hint("nothing was changed");
+        journal.put(&change).and_then(|()| leave_guard(&change, &args.change.state_dir)).map_err(failed)?;
+    }
     let panel = Sysctls { home: &run.home, place: Some(&run.place) };
     apply(&mut change, &panel, &journal).map_err(|failed| error(failed, change.id))?;
     out.write_all(show::applied(&change).as_bytes()).and_then(|()| out.flush()).map_err(Error::output)?;

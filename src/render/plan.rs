@@ -34,11 +34,14 @@ pub fn plan(plan: &Plan) -> String {
 
 /// What was changed just now.
 pub fn applied(change: &Change) -> String {
+    let settings =
+        if change.steps.len() == 1 { "1 setting".into() } else { format!("{} settings", change.steps.len()) };
+    let back = match change.confirm_by {
+        Some(_) => "It is taken back by itself unless 'netstat-deep confirm' comes in time".to_owned(),
+        None => format!("'netstat-deep revert {}' takes it back", change.id),
+    };
     format!(
-        "\nChange {} is made: {} settings, written down before. 'netstat-deep revert {}' takes it back.\n\
-         Watching again, to see whether it helped.\n",
-        change.id,
-        change.steps.len(),
+        "\nChange {} is made: {settings}, written down before. {back}.\nWatching again, to see whether it helped.\n",
         change.id
     )
 }

@@ -32,6 +32,10 @@ pub struct Change {
     pub who: String,
     /// The network namespace in which settings of that scope were changed.
     pub netns: Namespace,
+    /// Until when it must be confirmed, in seconds since boot (CLOCK_BOOTTIME, which does not jump); absent if it need
+    /// not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_by: Option<u64>,
     /// Its steps, in order.
     pub steps: Vec<Step>,
 }
@@ -102,6 +106,11 @@ impl Change {
     /// True if any of its values may still be in force.
     pub fn open(&self) -> bool {
         self.steps.iter().any(Step::open)
+    }
+
+    /// True if it was not confirmed in time, and is still in force. `now` is in seconds since boot.
+    pub fn overdue(&self, now: u64) -> bool {
+        self.open() && self.confirm_by.is_some_and(|limit| limit <= now)
     }
 }
 
@@ -219,6 +228,7 @@ pub fn new_change(id: u64) -> Change {
         at: String::new(),
         who: String::new(),
         netns: Namespace::default(),
+        confirm_by: None,
         steps: Vec::new(),
     }
 }

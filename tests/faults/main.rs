@@ -21,12 +21,13 @@
 //! - `firewall`: a loss that no rule of these explains must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `namespaces`: whose counters these are
-//! - `tune`: a fault, its setting, and the way back
+//! - `tune`, `confirm`: a fault, its setting, and the ways back
 
 mod accept_queue;
 mod actor;
 mod backlog;
 mod case;
+mod confirm;
 mod conntrack;
 mod endpoint;
 mod firewall;
@@ -74,6 +75,7 @@ fn test() {
         quiet::cases(),
         namespaces::cases(),
         tune::cases(),
+        confirm::cases(),
     ];
     let trials = lists.into_iter().flatten().map(|case| trial(case, &machine)).collect();
     libtest_mimic::run(&args, trials).exit();

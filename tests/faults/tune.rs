@@ -34,16 +34,16 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A server that strictly filters what comes from an address it would reach by another device.
-struct Fault {
+pub struct Fault {
     lab: Lab,
     stray: Actor,
     local: String,
-    state: tempfile::TempDir,
+    pub state: tempfile::TempDir,
     _reader: Actor,
 }
 
 impl Fault {
-    fn new() -> Outcome<Self> {
+    pub fn new() -> Outcome<Self> {
         let lab = Lab::new()?;
         batch(&lab.client.name, &[format!("addr add 10.78.0.1/32 dev {CLIENT_DEVICE}")])?;
         batch(&lab.server.name, &["route add 10.78.0.0/24 dev lo".into()])?;
@@ -56,15 +56,15 @@ impl Fault {
     }
 
     /// Traffic for about so long, at 500 datagrams a second, without waiting for its end.
-    fn send_for(&mut self, seconds: u64) -> Outcome {
+    pub fn send_for(&mut self, seconds: u64) -> Outcome {
         self.stray.tell(&format!("send {} {} 100 2000", self.local, seconds * 500))
     }
 
-    fn value(&self) -> Outcome<String> {
+    pub fn value(&self) -> Outcome<String> {
         self.lab.server.get(&format!("net/ipv4/conf/{SERVER_DEVICE}/rp_filter"))
     }
 
-    fn tune(&self, more: &[&str]) -> Outcome<Output> {
+    pub fn tune(&self, more: &[&str]) -> Outcome<Output> {
         let name = self.lab.server.name.as_str();
         Ok(run(self.state.path(), &[&["tune", "--netns", name, "-i", "600ms"], more].concat(), &[])?)
     }
@@ -78,14 +78,14 @@ impl Fault {
 }
 
 /// Runs the program, or another that runs it.
-fn run(state: &Path, args: &[&str], before: &[&str]) -> std::io::Result<Output> {
+pub fn run(state: &Path, args: &[&str], before: &[&str]) -> std::io::Result<Output> {
     let program = [before, &[env!("CARGO_BIN_EXE_netstat-deep")]].concat();
     let mut command = Command::new(program[0]);
     command.args(&program[1..]).args(args).arg("--state-dir").arg(state).stdin(Stdio::null());
     command.output()
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
