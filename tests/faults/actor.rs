@@ -50,6 +50,13 @@ impl Actor {
         self.child.id()
     }
 
+    /// Ends it now, and waits until its sockets are gone.
+    pub fn end(&mut self) -> Outcome {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     pub fn comm(&self) -> &str {
         &self.comm
     }

@@ -21,7 +21,7 @@
 //! - `firewall`: a loss that no rule of these explains must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `namespaces`: whose counters these are
-//! - `tune`, `confirm`: a fault, its setting, and the ways back
+//! - `tune`, `confirm`, `loops`: a fault, its setting, and the ways back
 
 mod accept_queue;
 mod actor;
@@ -34,6 +34,7 @@ mod firewall;
 mod guard;
 mod kernel;
 mod lab;
+mod loops;
 mod namespaces;
 mod need;
 mod observe;
@@ -76,6 +77,7 @@ fn test() {
         namespaces::cases(),
         tune::cases(),
         confirm::cases(),
+        loops::cases(),
     ];
     let trials = lists.into_iter().flatten().map(|case| trial(case, &machine)).collect();
     libtest_mimic::run(&args, trials).exit();

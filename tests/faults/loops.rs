@@ -1,0 +1,227 @@
+//! Closed loops for the settings of more rules: provoke, `rx --apply`, the loss is gone under the same load (where the
+//! setting needs it, after the victim was restarted: until then the verdict is `pending`), `revert`, it is back.
+//!
+//! Oracle: the kernel's own counter of the loss, over a few rounds of the same load.
+
+use std::process::Output;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::actor::Actor;
+use crate::case::{Case, Checks, Outcome, again};
+use crate::guard;
+use crate::kernel::Counters;
+use crate::lab::{Family, Lab, SERVER_DEVICE};
+use crate::need::Need;
+use crate::tune::{run, text};
+
+const PORT: u16 = 5020;
+const ROUNDS: u32 = 5;
+
+type NewVictim = Box<dyn Fn(&Lab) -> Outcome<Actor>>;
+type Drive = Box<dyn FnMut(&mut Actor) -> Outcome>;
+
+/// A fault that goes on as long as it is driven.
+struct Fault {
+    counter: &'static str,
+    /// Below /proc/sys.
+    setting: &'static str,
+    /// The victim's socket keeps the old value: it must be made anew.
+    waits: bool,
+    victim: NewVictim,
+    drive: Drive,
+    /// How long the kernel remembers what the load did to it.
+    remembers: Duration,
+}
+
+pub fn cases() -> Vec<Case> {
+    const HERE: &[Need] = &[Need::Namespaces];
+    const MACHINE: &[Need] = &[Need::Namespaces, Need::MachineWide];
+    const TRACKED: &[Need] = &[Need::Namespaces, Need::Nft, Need::Conntrack, Need::MachineWide];
+    const STEERED: &[Need] = &[Need::Namespaces, Need::Nft, Need::TwoCpus, Need::MachineWide];
+    vec![
+        Case::new("loops::somaxconn", HERE, |_| closed_loop(None, somaxconn)),
+        Case::new("loops::rmem_default", MACHINE, |_| closed_loop(Some(212_992), rmem_default)),
+        Case::new("loops::rmem_max", MACHINE, |_| closed_loop(Some(106_496), rmem_max)),
+        Case::new("loops::nf_conntrack_max", TRACKED, |_| closed_loop(Some(50), conntrack_max)),
+        Case::new("loops::netdev_max_backlog", STEERED, |_| closed_loop(Some(16), max_backlog)),
+    ]
+}
+
+/// `lowered` is the value of a machine-wide setting for the time of the test.
+fn closed_loop(lowered: Option<u32>, fault: fn(&Lab) -> Outcome<Fault>) -> Outcome {
+    let lab = Lab::new()?;
+    let mut fault = fault(&lab)?;
+    let _guard = lowered.map(|value| guard::lower(fault.setting, value)).transpose()?;
+    let value = || if lowered.is_some() { machine(fault.setting) } else { lab.server.get(fault.setting) };
+    let old = value()?;
+    let mut victim = (fault.victim)(&lab)?;
+    let lost = rounds(&lab, fault.counter, &mut fault.drive, &mut victim)?;
+    if lost == 0 {
+        return again("no loss was provoked");
+    }
+
+    let state = tempfile::tempdir()?;
+    let tuned = tune(&lab, state.path(), &mut fault.drive, &mut victim)?;
+    let mut checks = Checks::default();
+    let verdict = if fault.waits { "pending:" } else { "helped:" };
+    checks.that(text(&tuned).contains(verdict), format_args!("no verdict '{verdict}'"));
+    let number = |text: String| text.parse::<u64>().unwrap_or(0);
+    checks.that(number(value()?) > number(old.clone()), format_args!("{} is {} after {old}", fault.setting, value()?));
+    restart(fault.waits, &mut victim, &fault.victim, &lab)?;
+    let still = rounds(&lab, fault.counter, &mut fault.drive, &mut victim)?;
+    checks.that(still * 20 <= lost, format_args!("{still} lost after the change, {lost} before"));
+
+    let reverted = run(state.path(), &["revert"], &[])?;
+    checks.same("exit code of revert", Some(0), reverted.status.code());
+    checks.same("the setting after revert", old, value()?);
+    restart(fault.waits, &mut victim, &fault.victim, &lab)?;
+    sleep(fault.remembers);
+    let back = rounds(&lab, fault.counter, &mut fault.drive, &mut victim)?;
+    checks.that(back > 0, "the loss did not come back");
+    checks.done(&text(&tuned))
+}
+
+fn machine(setting: &str) -> Outcome<String> {
+    Ok(std::fs::read_to_string(format!("/proc/sys/{setting}"))?.trim().to_owned())
+}
+
+fn restart(waits: bool, victim: &mut Actor, new: &dyn Fn(&Lab) -> Outcome<Actor>, lab: &Lab) -> Outcome {
+    if waits {
+        // The old one must let go of its address first.
+        victim.end()?;
+        *victim = new(lab)?;
+    }
+    Ok(())
+}
+
+/// What is lost in a few rounds of the load.
+fn rounds(lab: &Lab, counter: &str, drive: &mut dyn FnMut(&mut Actor) -> Outcome, victim: &mut Actor) -> Outcome<u64> {
+    let before = Counters::read(&lab.server)?;
+    (0..ROUNDS).try_for_each(|_| drive(victim))?;
+    Ok(Counters::read(&lab.server)?.since(&before, counter))
+}
+
+/// Runs the program while the load goes on.
+fn tune(
+    lab: &Lab,
+    state: &std::path::Path,
+    drive: &mut dyn FnMut(&mut Actor) -> Outcome,
+    victim: &mut Actor,
+) -> Outcome<Output> {
+    let (name, state) = (lab.server.name.clone(), state.to_owned());
+    let program =
+        std::thread::spawn(move || run(&state, &["rx", "--apply", "--yes", "--netns", &name, "-i", "900ms"], &[]));
+    while !program.is_finished() {
+        drive(victim)?;
+    }
+    match program.join() {
+        Ok(output) => Ok(output?),
+        Err(_) => crate::case::wrong("the thread that ran the program panicked"),
+    }
+}
+
+fn somaxconn(lab: &Lab) -> Outcome<Fault> {
+    lab.server.set("net/core/somaxconn", "8")?;
+    let local = Family::V4.server(PORT).to_string();
+    let mut client = Actor::start(&lab.client, "nsd-client", "tcp-client", &[])?;
+    let address = local.clone();
+    Ok(Fault {
+        counter: "TcpExt.ListenOverflows",
+        setting: "net/core/somaxconn",
+        waits: true,
+        remembers: Duration::ZERO,
+        victim: Box::new(move |lab| Actor::start(&lab.server, "nsd-server", "tcp-server", &[&address, "1024"])),
+        drive: Box::new(move |server| {
+            client.ask(&format!("burst {local} 40"))?;
+            sleep(Duration::from_millis(60));
+            client.ask("abandon")?;
+            server.ask("accept")?;
+            sleep(Duration::from_millis(20));
+            Ok(())
+        }),
+    })
+}
+
+fn rmem_default(lab: &Lab) -> Outcome<Fault> {
+    reader_that_pauses(lab, "net/core/rmem_default", &["default"])
+}
+
+/// It asks for a gigabyte, and gets twice rmem_max.
+fn rmem_max(lab: &Lab) -> Outcome<Fault> {
+    reader_that_pauses(lab, "net/core/rmem_max", &["ask", "1073741824"])
+}
+
+fn reader_that_pauses(lab: &Lab, setting: &'static str, buffer: &'static [&'static str]) -> Outcome<Fault> {
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "any"])?;
+    let address = local.clone();
+    Ok(Fault {
+        counter: "Udp.RcvbufErrors",
+        setting,
+        waits: true,
+        remembers: Duration::ZERO,
+        victim: Box::new(move |lab| {
+            Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&[address.as_str()], buffer].concat())
+        }),
+        drive: Box::new(move |reader| {
+            sender.ask(&format!("send {local} 200 1400 0"))?;
+            sleep(Duration::from_millis(40));
+            reader.ask("drain")?;
+            sleep(Duration::from_millis(40));
+            Ok(())
+        }),
+    })
+}
+
+fn conntrack_max(lab: &Lab) -> Outcome<Fault> {
+    lab.server.nft(
+        "add table inet t; add chain inet t i { type filter hook input priority 0; }; \
+         add rule inet t i ct state new counter accept",
+    )?;
+    // A flow is forgotten a second after its last packet.
+    lab.server.set("net/netfilter/nf_conntrack_udp_timeout", "1")?;
+    let local = Family::V4.server(PORT).to_string();
+    // 80 flows, of which 50 have room.
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "80", "any"])?;
+    let address = local.clone();
+    Ok(Fault {
+        counter: "nf_conntrack.drop",
+        setting: "net/netfilter/nf_conntrack_max",
+        waits: false,
+        remembers: Duration::from_secs(3),
+        victim: Box::new(move |lab| greedy(lab, &address)),
+        drive: Box::new(move |_| sender.ask(&format!("send {local} 160 100 300")).map(drop)),
+    })
+}
+
+fn max_backlog(lab: &Lab) -> Outcome<Fault> {
+    // To the other CPU, through its backlog.
+    let mask = format!("echo 2 > /sys/class/net/{SERVER_DEVICE}/queues/rx-0/rps_cpus");
+    lab.server.exec(&["sh", "-c", &mask])?;
+    // That CPU is kept busy by rules, so that packets come faster than it takes them.
+    let rules: Vec<String> = (10_000..11_000).map(|port| format!("add rule inet t i udp dport {port}")).collect();
+    let chain = "add table inet t; add chain inet t i { type filter hook input priority 0; }";
+    lab.server.nft(&format!("{chain}; {}", rules.join("; ")))?;
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "0"])?;
+    let address = local.clone();
+    Ok(Fault {
+        counter: "link.rx_dropped@vb",
+        setting: "net/core/netdev_max_backlog",
+        waits: false,
+        remembers: Duration::ZERO,
+        victim: Box::new(move |lab| greedy(lab, &address)),
+        drive: Box::new(move |_| {
+            sender.ask(&format!("send {local} 150 100 0"))?;
+            sleep(Duration::from_millis(10));
+            Ok(())
+        }),
+    })
+}
+
+fn greedy(lab: &Lab, local: &str) -> Outcome<Actor> {
+    let mut reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[local, "force", "67108864"])?;
+    reader.ask("greedy")?;
+    Ok(reader)
+}
