@@ -42,7 +42,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("loops::somaxconn", HERE, |_| closed_loop(None, somaxconn)),
         Case::new("loops::rmem_default", MACHINE, |_| closed_loop(Some(212_992), rmem_default)),
-        Case::new("loops::rmem_max", MACHINE, |_| closed_loop(Some(106_496), rmem_max)),
+        Case::new("loops::rmem_max", MACHINE, |_| closed_loop(Some(100_000), rmem_max)),
         Case::new("loops::nf_conntrack_max", TRACKED, |_| closed_loop(Some(50), conntrack_max)),
         Case::new("loops::netdev_max_backlog", STEERED, |_| closed_loop(Some(16), max_backlog)),
     ]
