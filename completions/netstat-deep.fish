@@ -56,6 +56,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l apply -
 all\t'Also what carries a high risk'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l only -d 'Of the settings, change only this one' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l confirm-within -d 'Take the change back unless \'netstat-deep confirm\' comes within this time, also if this terminal is lost' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l root-etc -d 'The folder to keep it in, instead of /etc' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l state-dir -d 'Where changes are written down before they are made' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l json -d 'One JSON document, the same as --output json'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
@@ -63,6 +64,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s v -l ve
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l dry-run -d 'Show what --apply would do, exactly, and change nothing'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l yes -d 'Do not ask'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l keep -d 'Keep a change that had no effect or hurt'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l persist -d 'Keep the change over a reboot, in sysctl.d; revert removes it again'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
@@ -85,6 +87,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l apply
 all\t'Also what carries a high risk'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l only -d 'Of the settings, change only this one' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l confirm-within -d 'Take the change back unless \'netstat-deep confirm\' comes within this time, also if this terminal is lost' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l root-etc -d 'The folder to keep it in, instead of /etc' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l state-dir -d 'Where changes are written down before they are made' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l json -d 'One JSON document, the same as --output json'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
@@ -92,6 +95,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s v -l 
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l dry-run -d 'Show what --apply would do, exactly, and change nothing'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l yes -d 'Do not ask'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l keep -d 'Keep a change that had no effect or hurt'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l persist -d 'Keep the change over a reboot, in sysctl.d; revert removes it again'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand confirm" -l state-dir -d 'Where changes are written down' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand confirm" -s h -l help -d 'Print help'

@@ -123,6 +123,12 @@ pub struct ChangeArgs {
     /// Take the change back unless 'netstat-deep confirm' comes within this time, also if this terminal is lost
     #[arg(long, value_name = "TIME", requires = "apply", value_parser = parse_interval)]
     pub confirm_within: Option<Duration>,
+    /// Keep the change over a reboot, in sysctl.d; revert removes it again
+    #[arg(long, requires = "apply", conflicts_with = "netns")]
+    pub persist: bool,
+    /// The folder to keep it in, instead of /etc
+    #[arg(long, value_name = "DIR", default_value = "/etc")]
+    pub root_etc: PathBuf,
     /// Where changes are written down before they are made
     #[arg(long, value_name = "DIR", default_value = crate::tune::journal::DEFAULT)]
     pub state_dir: PathBuf,

@@ -34,6 +34,7 @@ pub fn run(args: &ConfirmArgs, out: &mut dyn Write) -> Result<u8, Error> {
     change.confirm_by = None;
     journal.put(&change).map_err(|e| Error::incomplete(format!("the journal can't be written: {e}")))?;
     writeln!(out, "change {} is kept", change.id).map_err(Error::output)?;
+    super::tune::keep_over_reboot(&change, out)?;
     Ok(0)
 }
 

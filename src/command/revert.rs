@@ -9,6 +9,7 @@ use crate::error::{EXIT_INCOMPLETE, Error};
 use crate::model::Scope;
 use crate::source::place::Place;
 use crate::tune::journal::{Change, Damaged, Journal, read};
+use crate::tune::persist;
 use crate::tune::revert::{gone, revert};
 
 /// Takes back the newest open change, a given one, or all, the newest first.
@@ -50,12 +51,23 @@ pub(super) fn one(change: &mut Change, home: &Place, journal: &Journal, out: &mu
         return Ok(true);
     }
     let failed = |e: std::io::Error| Error::incomplete(format!("the journal can't be written: {e}"));
-    if change.boot_id != boot_id() {
+    if let Some(etc) = &change.persist {
+        let steps: Vec<_> = change.steps.iter().filter(|step| step.open()).collect();
+        let failed =
+            |e: std::io::Error| Error::incomplete(format!("{} can't be changed: {e}", persist::file(etc).display()));
+        let count = persist::forget(etc, &steps).map_err(failed)?;
+        if count > 0 {
+            say(format!("change {}: {count} keys removed from {}", change.id, persist::file(etc).display()))?;
+        }
+    }
+    // What was kept over a reboot is in force again, in the host's own namespace: that is where it could be kept.
+    let rebooted = change.boot_id != boot_id();
+    if rebooted && change.persist.is_none() {
         let count = gone(change, |_| true, journal).map_err(failed)?;
         say(format!("change {}: {count} values went with the reboot since", change.id))?;
         return Ok(false);
     }
-    let place = find_again(&change.netns);
+    let place = if rebooted { Some(Place::here_pinned()) } else { find_again(&change.netns) };
     if place.is_none() {
         let count = gone(change, |step| step.scope != Scope::Machine, journal).map_err(failed)?;
         if count > 0 {

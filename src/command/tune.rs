@@ -15,6 +15,7 @@ use crate::report::{Netns, Report};
 use crate::source::{Host, text};
 use crate::tune::apply::{Failed, apply, steps};
 use crate::tune::journal::{Change, Journal, Namespace, State, new_change};
+use crate::tune::persist;
 use crate::tune::plan::{Allowed, plan};
 use crate::tune::revert::revert;
 use crate::tune::verify::{Measured, judge};
@@ -31,7 +32,8 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
         memory: available_memory(),
     };
     let plan = plan(&before.findings, &allowed);
-    out.write_all(show::plan(&plan).as_bytes()).map_err(Error::output)?;
+    let owners = |knob: &str| persist::setters(&args.change.root_etc, knob);
+    out.write_all(show::plan(&plan, owners).as_bytes()).map_err(Error::output)?;
     if args.change.dry_run || args.change.apply.is_none() || plan.steps.is_empty() {
         return Ok(0);
     }
@@ -41,6 +43,7 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
     let journal = Journal::open(&args.change.state_dir)?;
     let mut change = describe(&journal, &args.change.state_dir, &before, args.netns.as_deref())?;
     change.steps = steps(&plan);
+    change.persist = args.change.persist.then(|| args.change.root_etc.clone());
     if let Some(time) = args.change.confirm_within {
         change.confirm_by = Some(since_boot() + time.as_secs().max(1));
         let failed =
@@ -57,11 +60,39 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
     let useless = |step: &crate::tune::journal::Step| step.verdict.as_deref().is_some_and(take_back);
     let outcomes = if args.change.keep { Vec::new() } else { revert(&mut change, &panel, &journal, useless) };
     out.write_all(show::verdicts(&change, &outcomes).as_bytes()).map_err(Error::output)?;
+    if change.confirm_by.is_none() {
+        keep_over_reboot(&change, out)?;
+    }
     if outcomes.iter().any(|outcome| outcome.left) {
         return Err(Error::incomplete(format!("change {} could not be taken back wholly", change.id))
             .hint("the journal still holds it: 'netstat-deep revert' tries again"));
     }
     Ok(if outcomes.is_empty() { 0 } else { EXIT_ROLLED_BACK })
+}
+
+/// Writes into sysctl.d what is in force and was to be kept.
+pub(super) fn keep_over_reboot(change: &Change, out: &mut dyn Write) -> Result<(), Error> {
+    let Some(etc) = &change.persist else { return Ok(()) };
+    let kept: Vec<_> = change.steps.iter().filter(|step| step.state == State::Written).collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let path = persist::keep(etc, &kept).map_err(|e| {
+        Error::incomplete(format!("{} can't be written: {e}", persist::file(etc).display()))
+            .hint("the change is in force until the next boot")
+    })?;
+    writeln!(out, "\nKept over a reboot by {}", path.display()).map_err(Error::output)?;
+    for step in kept {
+        for other in persist::setters(etc, &step.knob) {
+            let (file, line, value) = (other.path.display(), other.line, &other.value);
+            writeln!(out, "  but {file}, line {line}, sets {} = {value}", step.knob).map_err(Error::output)?;
+        }
+        if step.knob.starts_with("net.netfilter.") {
+            let hint = "exists only once its module is loaded: put nf_conntrack into /etc/modules-load.d";
+            writeln!(out, "  {} {hint}", step.knob).map_err(Error::output)?;
+        }
+    }
+    Ok(())
 }
 
 fn refuse_what_makes_no_sense(args: &RxArgs) -> Result<(), Error> {

@@ -4,13 +4,14 @@ use std::fmt::Write;
 
 use super::words::{bytes, wrap};
 use crate::tune::journal::{Change, State};
+use crate::tune::persist::Setter;
 use crate::tune::plan::Plan;
 use crate::tune::revert::Outcome;
 
 const WIDTH: usize = 80;
 
 /// What would be changed, and what not, and why.
-pub fn plan(plan: &Plan) -> String {
+pub fn plan(plan: &Plan, owners: impl Fn(&str) -> Vec<Setter>) -> String {
     let mut out = String::from("\nPLAN\n");
     if plan.steps.is_empty() {
         out.push_str("  nothing to change\n");
@@ -20,6 +21,10 @@ pub fn plan(plan: &Plan) -> String {
         let _ = writeln!(out, "  {}. {} {} → {} {}", number + 1, s.knob, s.from, s.to, s.unit);
         field(&mut out, "for", &step.findings.join(", "));
         field(&mut out, "why", &s.why);
+        for owner in owners(&s.knob) {
+            let text = format!("{}, line {}, sets it to {} at boot", owner.path.display(), owner.line, owner.value);
+            field(&mut out, "owner", &text);
+        }
         let memory = if s.memory_bytes > 0 { format!("; up to {}", bytes(s.memory_bytes)) } else { String::new() };
         field(&mut out, "risk", &format!("{}{memory}; acts {}", s.risk, s.takes_effect));
         let _ = writeln!(out, "     {:<6}{}", "do", s.command);

@@ -36,6 +36,9 @@ pub struct Change {
     /// not be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_by: Option<u64>,
+    /// The folder (as /etc) in which it is kept over a reboot, or will be once it is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persist: Option<PathBuf>,
     /// Its steps, in order.
     pub steps: Vec<Step>,
 }
@@ -229,6 +232,7 @@ pub fn new_change(id: u64) -> Change {
         who: String::new(),
         netns: Namespace::default(),
         confirm_by: None,
+        persist: None,
         steps: Vec::new(),
     }
 }

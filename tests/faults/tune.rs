@@ -27,6 +27,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("tune::rp_filter_loop_v4", &[Need::Namespaces], closed_loop),
         Case::new("tune::dry_run_writes_nothing", &[Need::Namespaces], dry_run),
         Case::new("tune::no_setting_helps_a_slow_reader", &[Need::Namespaces], slow_reader),
+        Case::new("tune::what_is_persisted_is_in_a_file_until_it_is_taken_back", &[Need::Namespaces], persisted),
         Case::new("tune::what_others_set_is_left_alone", &[Need::Namespaces], left_alone),
         Case::new("tune::a_namespace_that_is_gone_takes_its_values_along", &[Need::Namespaces], gone),
         Case::new("tune::killed_at_every_changing_call", &[Need::Namespaces, Need::Strace], killed),
@@ -141,6 +142,35 @@ fn slow_reader(window: Duration) -> Outcome {
     checks.that(text(&tuned).contains("does not keep up"), "the reason is not given");
     checks.same("files in the state folder", 0, std::fs::read_dir(state.path())?.count());
     checks.done(&text(&tuned))
+}
+
+/// The program runs inside the namespace: of a namespace that it only looks into, nothing can be kept.
+fn persisted(_: Duration) -> Outcome {
+    let mut fault = Fault::new()?;
+    fault.send_for(3)?;
+    let etc = tempfile::tempdir()?;
+    let folder = etc.path().join("sysctl.d");
+    std::fs::create_dir(&folder)?;
+    let knob = format!("net.ipv4.conf.{SERVER_DEVICE}.rp_filter");
+    std::fs::write(folder.join("99-other.conf"), format!("# not ours\n{knob} = 1\n"))?;
+    let root = etc.path().to_string_lossy().into_owned();
+    let inside = ["ip", "netns", "exec", &fault.lab.server.name];
+    let flags = ["rx", "--apply", "--yes", "--persist", "--root-etc", &root, "-i", "600ms"];
+    let tuned = run(fault.state.path(), &flags, &inside)?;
+    if fault.value()? != "2" {
+        return again(format_args!("nothing was changed: {}", text(&tuned)));
+    }
+    let file = folder.join("90-netstat-deep.conf");
+    let mut checks = Checks::default();
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    checks.that(kept.contains(&format!("{knob} = 2")), format_args!("the file holds {kept:?}"));
+    checks.that(kept.contains("reverse-path-filter-drops"), "the file does not say why");
+    checks.that(text(&tuned).contains("99-other.conf, line 2"), "who else sets the key is not named");
+    let reverted = run(fault.state.path(), &["revert"], &inside)?;
+    checks.same("rp_filter after revert", "1".into(), fault.value()?);
+    checks.that(!file.exists(), "the file is still there after revert");
+    checks.same("files of others", 1, std::fs::read_dir(&folder)?.count());
+    checks.done(&format!("{}{}", text(&tuned), text(&reverted)))
 }
 
 fn left_alone(_: Duration) -> Outcome {
