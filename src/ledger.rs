@@ -49,6 +49,10 @@ pub struct Line {
     /// Fragments that became part of other packets.
     #[serde(skip)]
     merged: u64,
+    /// What does not balance, and by how much that may be wrong, for IPv4 and for IPv6 (and for what is of neither, with
+    /// IPv4). Apart, so that multicast that IPv6 ignores does not hide a loss of IPv4.
+    #[serde(skip)]
+    missing: [(u64, u64); 2],
 }
 
 /// The path as a whole.
@@ -107,8 +111,11 @@ struct Node {
     merged: u64,
     unmerged: u64,
     lost_merged: u64,
-    uncertain: u64,
     queued: Option<i64>,
+    /// In less out, for IPv4 and IPv6; what came in; and what may end here uncounted.
+    balance: [i128; 2],
+    taken_of: [u64; 2],
+    uncertain: [u64; 2],
     /// A counter of the stage is there, but its change is not known (it was reset): nothing balances then, and nothing
     /// can be worked out.
     broken: bool,
@@ -159,20 +166,22 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
     let amount = amount.unwrap_or(0);
     match flow {
         Flow::Pass { from, to } => {
-            more(seen.at(nodes, from, Side::Out).out.get_or_insert_default(), amount);
-            more(seen.at(nodes, to, Side::In).taken.get_or_insert_default(), amount);
+            more(seen.at(nodes, from, Side::Out, amount).out.get_or_insert_default(), amount);
+            let node = seen.at(nodes, to, Side::In, amount);
+            more(node.taken.get_or_insert_default(), amount);
+            more(&mut node.taken_of[seen.family()], amount);
         }
-        Flow::Lost { at } => more(&mut seen.at(nodes, at, Side::Out).lost, amount),
-        Flow::Unwanted { at } => more(&mut seen.at(nodes, at, Side::Out).unwanted, amount),
+        Flow::Lost { at } => more(&mut seen.at(nodes, at, Side::Out, amount).lost, amount),
+        Flow::Unwanted { at } => more(&mut seen.at(nodes, at, Side::Out, amount).unwanted, amount),
         Flow::LostUpTo { at, limit, rest } => {
             let lost = amount.min(changes.delta(limit).unwrap_or(0));
-            more(&mut seen.at(nodes, at, Side::Out).lost, lost);
-            more(&mut seen.at(nodes, rest, Side::Out).unwanted, amount - lost);
+            more(&mut seen.at(nodes, at, Side::Out, lost).lost, lost);
+            more(&mut seen.at(nodes, rest, Side::Out, amount - lost).unwanted, amount - lost);
         }
-        Flow::Merged { at } => more(&mut seen.at(nodes, at, Side::Out).merged, amount),
-        Flow::Unmerged { at } => more(&mut seen.at(nodes, at, Side::In).unmerged, amount),
-        Flow::LostMerged { at } => more(&mut seen.at(nodes, at, Side::Neither).lost_merged, amount),
-        Flow::Uncertain { at } => more(&mut seen.at(nodes, at, Side::Neither).uncertain, amount),
+        Flow::Merged { at } => more(&mut seen.at(nodes, at, Side::Out, amount).merged, amount),
+        Flow::Unmerged { at } => more(&mut seen.at(nodes, at, Side::In, amount).unmerged, amount),
+        Flow::LostMerged { at } => more(&mut seen.at(nodes, at, Side::Neither, amount).lost_merged, amount),
+        Flow::Uncertain { at } => more(&mut seen.at(nodes, at, Side::Neither, amount).uncertain[seen.family()], amount),
         // Needs the balance of another stage: see explain_missing().
         Flow::MayExplain { .. } => {}
     }
@@ -186,8 +195,19 @@ struct Seen {
 }
 
 impl Seen {
-    /// The node of a stage, which the counter says something of.
-    fn at<'n>(&self, nodes: &'n mut BTreeMap<&'static str, Node>, stage: &'static str, side: Side) -> &'n mut Node {
+    /// 1 for a counter of IPv6 alone.
+    fn family(&self) -> usize {
+        usize::from(self.counter.group.id.ends_with('6'))
+    }
+
+    /// The node of a stage, of which the counter says something: this many packets came in or went out.
+    fn at<'n>(
+        &self,
+        nodes: &'n mut BTreeMap<&'static str, Node>,
+        stage: &'static str,
+        side: Side,
+        amount: u64,
+    ) -> &'n mut Node {
         let node = nodes.entry(stage).or_default();
         if self.amount.is_none() {
             node.broken = true;
@@ -195,7 +215,12 @@ impl Seen {
                 node.unknown[side as usize] = true;
             }
         }
-        node.touch(self.counter, self.amount.unwrap_or(0), side, self.read);
+        match side {
+            Side::In => node.balance[self.family()] += i128::from(amount),
+            Side::Out => node.balance[self.family()] -= i128::from(amount),
+            Side::Neither => {}
+        }
+        node.touch(self.counter, amount, side, self.read);
         node
     }
 }
@@ -248,8 +273,13 @@ impl Node {
             (Some(taken), Some(out)) if !feeds_others => {
                 (line.taken, line.out) = (Some(taken), Some(out));
                 line.identity = format!("{} = {} + unexplained", ins.join(" + "), outs.join(" + "));
-                line.unexplained = Some(sum([taken, self.unmerged]).saturating_sub(sum([out, gone, self.merged])));
-                line.uncertainty = Some(self.uncertainty(taken, changes));
+                let missing = |family: usize| {
+                    let missing = u64::try_from(self.balance[family].max(0)).unwrap_or(u64::MAX);
+                    (missing, self.uncertainty(family, changes))
+                };
+                line.missing = [missing(0), missing(1)];
+                line.unexplained = Some(0);
+                line.uncertainty = Some(sum(line.missing.map(|(_, uncertainty)| uncertainty)));
             }
             // What it passes on is not counted, or not all of it: all that it did not lose.
             (Some(taken), _) => {
@@ -278,10 +308,10 @@ impl Node {
 
     /// Packets that may have passed while the counters were read, in both snapshots, and those that may end here
     /// uncounted.
-    fn uncertainty(&self, taken: u64, changes: &Changes) -> u64 {
+    fn uncertainty(&self, family: usize, changes: &Changes) -> u64 {
         let apart: f64 = self.read.iter().flatten().map(|span| span.seconds()).sum();
-        let passed = changes.seconds.map_or(0.0, |seconds| taken as f64 / seconds * apart);
-        self.uncertain.saturating_add(passed.ceil() as u64)
+        let passed = changes.seconds.map_or(0.0, |seconds| self.taken_of[family] as f64 / seconds * apart);
+        self.uncertain[family].saturating_add(passed.ceil() as u64)
     }
 }
 
@@ -290,13 +320,15 @@ impl Node {
 fn explain_missing(stages: &[&'static Stage], changes: &Changes, lines: &mut [Line]) {
     for counter in stages.iter().flat_map(|stage| stage.counters) {
         let Some(Flow::MayExplain { at, from }) = counter.flow else { continue };
-        let amount = changes.delta(counter).unwrap_or(0);
-        let Some(missing) = lines.iter_mut().find(|line| line.stage == from).and_then(|line| line.unexplained.as_mut())
-        else {
-            continue;
-        };
-        let explained = amount.min(*missing);
-        *missing -= explained;
+        let mut left = changes.delta(counter).unwrap_or(0);
+        let Some(line) = lines.iter_mut().find(|line| line.stage == from) else { continue };
+        let mut explained = 0;
+        for (missing, _) in &mut line.missing {
+            let part = left.min(*missing);
+            *missing -= part;
+            left -= part;
+            more(&mut explained, part);
+        }
         if let Some(line) = lines.iter_mut().find(|line| line.stage == at) {
             more(&mut line.lost, explained);
             line.scope = line.scope.or(Some(counter.group.scope));
@@ -306,10 +338,9 @@ fn explain_missing(stages: &[&'static Stage], changes: &Changes, lines: &mut [Li
         }
     }
     for line in lines {
-        if let (Some(missing), Some(uncertainty)) = (line.unexplained.as_mut(), line.uncertainty)
-            && *missing <= uncertainty
-        {
-            *missing = 0;
+        if let Some(unexplained) = &mut line.unexplained {
+            let beyond = line.missing.into_iter().filter(|(missing, uncertainty)| missing > uncertainty);
+            *unexplained = sum(beyond.map(|(missing, _)| missing));
         }
     }
 }

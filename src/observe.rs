@@ -135,7 +135,7 @@ impl Observer {
         let begin = self.clock.elapsed();
         let result = self.host.read(door.path, &mut self.bytes);
         let read = self.span(begin);
-        let status = result.map(|()| {
+        let status = result.and_then(|()| {
             if door.path == "proc/stat" {
                 *online = text::online_cpus(&self.bytes);
             }
@@ -146,9 +146,9 @@ impl Observer {
 
     fn links(&mut self, begin: Duration, result: io::Result<(Vec<Link>, Dumped)>, snapshot: &mut Snapshot) {
         let read = self.span(begin);
-        let status = result.map(|(links, dumped)| {
-            take(&LINK, &link::sheet(&links), &[], "", read, snapshot);
-            left_out(dumped)
+        let status = result.and_then(|(links, dumped)| {
+            let taken = take(&LINK, &link::sheet(&links), &[], "", read, snapshot);
+            something(taken, left_out(dumped))
         });
         snapshot.sources.push(status_of("rtnetlink links", status, begin, self.clock.elapsed()));
     }
@@ -254,9 +254,18 @@ fn why(error: &io::Error) -> String {
     }
 }
 
+/// A source that gave no value at all gave nothing.
+fn something(taken: usize, left_out: Option<String>) -> io::Result<Option<String>> {
+    match (taken, left_out) {
+        (0, Some(reason)) => Err(io::Error::other(reason)),
+        (0, None) => Err(io::Error::other("holds nothing that is known here")),
+        (_, left_out) => Ok(left_out),
+    }
+}
+
 /// Puts what stands in a file into the snapshot's tables. Returns what was left out.
-fn fill(door: &Door, bytes: &[u8], online: &[u32], read: Span, snapshot: &mut Snapshot) -> Option<String> {
-    let mut bad = 0;
+fn fill(door: &Door, bytes: &[u8], online: &[u32], read: Span, snapshot: &mut Snapshot) -> io::Result<Option<String>> {
+    let (mut bad, mut taken) = (0, 0);
     match door.shape {
         Shape::Tables(parse) => {
             for sheet in parse(bytes) {
@@ -267,7 +276,7 @@ fn fill(door: &Door, bytes: &[u8], online: &[u32], read: Span, snapshot: &mut Sn
                 };
                 // Tables that nobody declared (IcmpMsg, MPTcpExt) are not kept.
                 if let Some(group) = group {
-                    take(group, &sheet, online, "", read, snapshot);
+                    taken += take(group, &sheet, online, "", read, snapshot);
                 }
             }
         }
@@ -275,26 +284,36 @@ fn fill(door: &Door, bytes: &[u8], online: &[u32], read: Span, snapshot: &mut Sn
             for sheet in parse(bytes) {
                 bad += sheet.bad;
                 let prefix = format!("{}_", text::printable(sheet.name));
-                take(door.groups[0], &sheet, online, &prefix, read, snapshot);
+                taken += take(door.groups[0], &sheet, online, &prefix, read, snapshot);
             }
         }
         Shape::Number(name) => {
             let rows = vec![SheetRow { label: Label::Only, cells: vec![text::first_number(bytes)] }];
             let sheet = Sheet { columns: vec![name.as_bytes()], rows, ..Sheet::default() };
             bad += usize::from(sheet.rows[0].cells[0].is_none());
-            take(door.groups[0], &sheet, online, "", read, snapshot);
+            taken += take(door.groups[0], &sheet, online, "", read, snapshot);
         }
     }
-    (bad > 0).then(|| format!("{bad} lines made no sense and were left out"))
+    something(taken, (bad > 0).then(|| format!("{bad} lines made no sense and were left out")))
 }
 
 /// Takes the declared counters of `group` out of a sheet. A sheet may hold only a part of a one-row table; the parts are
-/// joined.
-fn take(group: &'static Group, sheet: &Sheet, online: &[u32], prefix: &str, read: Span, snapshot: &mut Snapshot) {
+/// joined. Returns how many values it held.
+fn take(
+    group: &'static Group,
+    sheet: &Sheet,
+    online: &[u32],
+    prefix: &str,
+    read: Span,
+    snapshot: &mut Snapshot,
+) -> usize {
     let counters = counters_of(group);
     let columns = columns(sheet, &counters, prefix);
+    let mut taken = 0;
     let rows = sheet.rows.iter().filter_map(|row| {
-        let values = columns.iter().map(|column| row.cells.get((*column)?).copied().flatten()).collect();
+        let values: Vec<Option<u64>> =
+            columns.iter().map(|column| row.cells.get((*column)?).copied().flatten()).collect();
+        taken += values.iter().flatten().count();
         Some(Row { instance: instance(group, row.label, online)?, values })
     });
     match snapshot.tables.iter_mut().find(|table| table.group == group) {
@@ -311,6 +330,7 @@ fn take(group: &'static Group, sheet: &Sheet, online: &[u32], prefix: &str, read
             snapshot.tables.push(Table { group, counters, rows, read });
         }
     }
+    taken
 }
 
 /// In which column of the sheet each counter stands. Headers are mostly in the order of the declarations, so the search

@@ -1,6 +1,7 @@
 //! OpenMetrics text for Prometheus: every counter by its own name, then the findings and sources.
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::model::{Counter, Instance, Kind};
@@ -12,10 +13,15 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         family(report, counter, out)?;
     }
     head(out, "netstat_deep_finding_lost_packets", "gauge", "Packets lost in the window by what a finding is about.")?;
+    // Two findings of one rule about one instance are one sample.
+    let mut lost: BTreeMap<String, u64> = BTreeMap::new();
     for finding in &report.findings {
-        let (id, severity) = (label(&finding.id), finding.severity);
-        let lost = finding.lost;
-        writeln!(out, "netstat_deep_finding_lost_packets{{id=\"{id}\",severity=\"{severity}\"}} {lost}")?;
+        let (id, severity, instance) = (label(&finding.id), finding.severity, label(&finding.instance.to_string()));
+        let sum = lost.entry(format!("id=\"{id}\",instance=\"{instance}\",severity=\"{severity}\"")).or_default();
+        *sum = sum.saturating_add(finding.lost);
+    }
+    for (labels, lost) in lost {
+        writeln!(out, "netstat_deep_finding_lost_packets{{{labels}}} {lost}")?;
     }
     if let Some(totals) = report.totals {
         head(

@@ -59,7 +59,9 @@ impl Box {
 fn boxes(report: &Report) -> Option<Vec<Box>> {
     let (totals, ledger, seconds) = (report.totals?, report.ledger.as_ref()?, report.window_seconds?);
     let rate = |packets: u64| format!("{}/s", tight(packets as f64 / seconds));
-    let lost = |stages: &[&str]| ledger.iter().filter(|line| stages.contains(&line.stage)).map(|line| line.lost).sum();
+    let lost = |stages: &[&str]| {
+        ledger.iter().filter(|line| stages.contains(&line.stage)).fold(0_u64, |sum, line| sum.saturating_add(line.lost))
+    };
     let stage = |name: &str, stages: &[&str]| {
         let lost: u64 = lost(stages);
         let (value, style) = if lost > 0 { (format!("✗{}", tight(lost as f64)), BAD) } else { ("0".into(), DIM) };

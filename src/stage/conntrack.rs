@@ -107,11 +107,15 @@ fn table_full(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     if lost > 0 {
         finding.evidence.push(seen.evidence(&DROP, None));
     }
-    finding.evidence.push(seen.evidence(&COUNT, Some(max as f64 * warning / 100.0)));
+    if max > 0 {
+        finding.evidence.push(seen.evidence(&COUNT, Some(max as f64 * warning / 100.0)));
+    }
     if severity == Severity::Info {
-        finding.no_setting_helps = Some(
-            "the table has room: the drops come from want of memory, or from entries that could not be made".into(),
-        );
+        let reason = match max {
+            0 => "whether the table is full can't be told: nf_conntrack_count and nf_conntrack_max can't be read here",
+            _ => "the table has room: the drops come from want of memory, or from entries that could not be made",
+        };
+        finding.no_setting_helps = Some(reason.into());
         return vec![finding];
     }
     finding.suggest(seen.raise(

@@ -60,7 +60,11 @@ impl Verdict {
 
 impl Measured {
     fn symptom(&self, rules: &[String]) -> u64 {
-        self.findings.iter().filter(|finding| rules.contains(&finding.id)).map(|finding| finding.lost).sum()
+        self.findings
+            .iter()
+            .filter(|finding| rules.contains(&finding.id))
+            .map(|finding| finding.lost)
+            .fold(0, u64::saturating_add)
     }
 
     fn share(&self, packets: u64) -> f64 {
