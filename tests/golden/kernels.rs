@@ -1,0 +1,100 @@
+//! Every counter on every kernel: there with its own column's value if the kernel has the column, else absent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use crate::numbered::Numbers;
+use crate::run::{self, Cell};
+use crate::tree::Tree;
+
+/// Files that no tree holds, with their header.
+const UNRECORDED: [(&str, &str); 2] = [
+    ("proc/net/stat/synproxy", "entries\t\tsyn_received\tcookie_invalid\tcookie_valid\tcookie_retrans\tconn_reopened"),
+    (
+        "proc/net/stat/rt_cache",
+        "entries  in_hit in_slow_tot in_slow_mc in_no_route in_brd in_martian_dst in_martian_src out_hit out_slow_tot \
+         out_slow_mc gc_total gc_ignored gc_goal_miss gc_dst_overflow in_hlist_search out_hlist_search",
+    ),
+];
+
+/// The recorded hosts that have whole files.
+pub fn hosts() -> Vec<String> {
+    let kernels = fs::read_dir(Tree::recorded("kernels")).unwrap();
+    let mut hosts: Vec<String> =
+        kernels.map(|entry| format!("kernels/{}", entry.unwrap().file_name().to_str().unwrap())).collect();
+    hosts.push("node-exporter".into());
+    hosts.sort();
+    hosts
+}
+
+fn declared() -> BTreeSet<String> {
+    netstat_deep::stage::counters().map(|(_, counter)| counter.id()).collect()
+}
+
+/// A copy of a host in which every number differs, and what must be shown of it.
+fn numbered(host: &str) -> (Tree, BTreeMap<Cell, u64>) {
+    let tree = Tree::copy(host);
+    for (file, header) in UNRECORDED {
+        tree.write(file, format!("{header}\n0\n0\n"));
+    }
+    let numbers = Numbers::fill(&tree);
+    let declared = declared();
+    (tree, numbers.cells.into_iter().filter(|((id, _), _)| declared.contains(id)).collect())
+}
+
+#[test]
+fn every_counter_shows_its_own_column() {
+    for host in hosts() {
+        let (tree, expected) = numbered(&host);
+        assert_eq!(shown(&run::report(tree.path(), &[])), expected, "{host}");
+        assert!(expected.len() > 180, "{host}: only {} values", expected.len());
+    }
+}
+
+#[test]
+fn a_column_that_is_zero_is_there_and_one_that_is_not_is_absent() {
+    for host in hosts().iter().filter(|host| host.starts_with("kernels")) {
+        let declared = declared();
+        let columns = Numbers::fill(&Tree::copy(host)).cells.into_keys();
+        let expected: BTreeSet<Cell> = columns.filter(|(id, _)| declared.contains(id)).collect();
+        let shown = shown(&run::report(&Tree::recorded(host), &[]));
+        assert_eq!(shown.keys().cloned().collect::<BTreeSet<_>>(), expected, "{host}");
+    }
+}
+
+#[test]
+fn every_declared_counter_exists_on_some_kernel() {
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    for host in hosts() {
+        found.extend(numbered(&host).1.into_keys().map(|(id, _)| id));
+    }
+    // Devices come by netlink, in no file of a recorded tree.
+    let never: Vec<String> =
+        declared().into_iter().filter(|id| !found.contains(id) && !id.starts_with("link.")).collect();
+    assert!(never.is_empty(), "no kernel has a column of that name: {never:?}");
+}
+
+/// What came with a kernel, and what went: a name that is misspelt here would be absent everywhere.
+#[test]
+fn columns_come_and_go() {
+    let oldest = shown(&run::report(&Tree::recorded("kernels/5.10.0"), &[]));
+    let newest = shown(&run::report(&Tree::recorded("kernels/7.3.4"), &[]));
+    let has = |cells: &BTreeMap<Cell, u64>, id: &str| cells.keys().any(|(shown, _)| shown == id);
+    for (id, old, new) in [
+        ("TcpExt.BeyondWindow", false, true),
+        ("TcpExt.TCPAOBad", false, true),
+        ("Udp.MemErrors", false, true),
+        ("softnet.input_qlen", false, true),
+        ("softnet.backlog_len", true, true),
+        ("UdpLite.InErrors", true, false),
+        ("UdpLite6.InErrors", true, false),
+        ("nf_conntrack.chainlength", false, true),
+        ("TcpExt.ListenDrops", true, true),
+    ] {
+        assert_eq!((has(&oldest, id), has(&newest, id)), (old, new), "{id}");
+    }
+}
+
+fn shown(report: &serde_json::Value) -> BTreeMap<Cell, u64> {
+    run::cells(report).into_iter().map(|(cell, value)| (cell, run::number(&value))).collect()
+}

@@ -1,0 +1,106 @@
+//! Netlink answers as the kernel sends them, for recorded trees: struct nlmsghdr, then the payload, message after message.
+
+const RTM_NEWLINK: u16 = 16;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLMSG_DONE: u16 = 3;
+
+/// Where a tree keeps the devices.
+pub const LINKS: &str = ".netlink/route/getlink.bin";
+/// Where a tree keeps the UDP sockets over IPv4.
+pub const UDP4: &str = ".netlink/sock_diag/udp4.bin";
+/// Where a tree keeps the UDP sockets over IPv6.
+pub const UDP6: &str = ".netlink/sock_diag/udp6.bin";
+/// Where a tree keeps the listening TCP sockets over IPv4.
+pub const LISTEN4: &str = ".netlink/sock_diag/listen4.bin";
+
+/// A device: struct ifinfomsg, then IFLA_IFNAME (3), IFLA_STATS64 (23) and IFLA_LINKINFO (18) with IFLA_INFO_KIND (1).
+pub struct Link<'a> {
+    pub name: &'a [u8],
+    pub kind: &'a [u8],
+    /// In the order of struct rtnl_link_stats64: 0 rx_packets, 6 rx_dropped, 15 rx_missed_errors.
+    pub stats: [u64; 25],
+}
+
+impl<'a> Link<'a> {
+    pub fn new(name: &'a [u8]) -> Self {
+        Link { name, kind: b"veth", stats: [0; 25] }
+    }
+
+    pub fn stat(mut self, at: usize, value: u64) -> Self {
+        self.stats[at] = value;
+        self
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        let stats: Vec<u8> = self.stats.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        let kind = attribute(1, &[self.kind, b"\0"].concat());
+        [vec![0; 16], attribute(3, &[self.name, b"\0"].concat()), attribute(23, &stats), attribute(18, &kind)].concat()
+    }
+}
+
+/// A socket: struct inet_diag_msg, then INET_DIAG_SKMEMINFO (7).
+#[derive(Clone, Copy)]
+pub struct Socket {
+    pub v6: bool,
+    pub port: u16,
+    pub cookie: u32,
+    /// Bytes in the receive queue, or connections in the accept queue.
+    pub queue: u32,
+    /// The receive buffer, or the backlog.
+    pub limit: u32,
+    pub drops: u32,
+}
+
+impl Socket {
+    fn payload(&self) -> Vec<u8> {
+        let mut fixed = vec![0; 72];
+        fixed[0] = if self.v6 { 10 } else { 2 };
+        fixed[4..6].copy_from_slice(&self.port.to_be_bytes());
+        for (at, word) in [(44, self.cookie), (56, self.queue), (60, self.limit), (68, 7_000_000 + self.cookie)] {
+            fixed[at..at + 4].copy_from_slice(&word.to_ne_bytes());
+        }
+        // rmem_alloc, rcvbuf, wmem_alloc, sndbuf, fwd_alloc, wmem_queued, optmem, backlog, drops
+        let memory = [self.queue, self.limit, 0, 0, 0, 0, 0, 0, self.drops];
+        fixed.extend(attribute(7, &memory.map(u32::to_ne_bytes).concat()));
+        fixed
+    }
+}
+
+/// All devices, and the end of the dump.
+pub fn links(links: &[Link]) -> Vec<u8> {
+    stream(RTM_NEWLINK, links.iter().map(Link::payload))
+}
+
+/// All sockets of one query, and the end of the dump.
+pub fn sockets(sockets: &[Socket]) -> Vec<u8> {
+    stream(SOCK_DIAG_BY_FAMILY, sockets.iter().map(Socket::payload))
+}
+
+fn stream(kind: u16, payloads: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut bytes: Vec<u8> = payloads.flat_map(|payload| message(kind, &payload)).collect();
+    bytes.extend(message(NLMSG_DONE, &[0; 4]));
+    bytes
+}
+
+fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(16 + payload.len()).unwrap();
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    // NLM_F_MULTI, sequence number, port.
+    bytes.extend(2_u16.to_ne_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend(payload);
+    padded(bytes)
+}
+
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = u16::try_from(4 + value.len()).unwrap().to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    padded(bytes)
+}
+
+fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
