@@ -1,0 +1,13 @@
+//! A socket, as sock_diag tells it.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netstat_deep::model::Protocol;
+use netstat_deep::source::sockdiag::parse;
+
+fuzz_target!(|bytes: &[u8]| {
+    for protocol in [Protocol::Udp, Protocol::Listen] {
+        assert!(parse(bytes, protocol).is_none_or(|socket| socket.protocol == protocol));
+    }
+});

@@ -1,0 +1,9 @@
+//! `/proc/net/sockstat`: names and values in turn.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netstat_deep::source::text;
+use netstat_deep_fuzz::sound;
+
+fuzz_target!(|bytes: &[u8]| sound(bytes, &text::word_values(bytes)));
