@@ -194,7 +194,7 @@ fn late() -> io::Error {
 }
 
 /// Takes a datagram (or a recording) apart. True at the end of the dump. Messages of another `sequence` are passed over.
-pub fn messages(
+fn messages(
     mut bytes: &[u8],
     sequence: Option<u32>,
     dumped: &mut Dumped,
