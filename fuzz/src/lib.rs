@@ -16,5 +16,7 @@ pub fn sound(bytes: &[u8], sheets: &[Sheet]) {
     assert!(columns <= words, "{columns} columns of {words} words");
     assert!(bad <= lines + words, "{bad} bad ones of {lines} lines");
     let inside = |name: &[u8]| name.is_empty() || bytes.as_ptr_range().contains(&name.as_ptr());
-    assert!(sheets.iter().all(|sheet| inside(sheet.name) && sheet.columns.iter().all(|name| inside(name))));
+    // The tables of /proc/stat have names that are ours.
+    let named = |sheet: &Sheet| inside(sheet.name) || [&b"cpu"[..], b"stat"].contains(&sheet.name);
+    assert!(sheets.iter().all(|sheet| named(sheet) && sheet.columns.iter().all(|name| inside(name))));
 }
