@@ -5,7 +5,9 @@ use netstat_deep::source::Sheet;
 /// The sheets are made of their input alone: names that stand in it, and no more rows than lines or cells than words.
 pub fn sound(bytes: &[u8], sheets: &[Sheet]) {
     let lines = bytes.split(|&b| b == b'\n').count();
-    let words = bytes.split(|b| b.is_ascii_whitespace() || *b == b':').filter(|word| !word.is_empty()).count();
+    // A colon ends a word, and may be one.
+    let colons = bytes.iter().filter(|&&b| b == b':').count();
+    let words = colons + bytes.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
     let rows: usize = sheets.iter().map(|sheet| sheet.rows.len()).sum();
     let cells: usize = sheets.iter().flat_map(|sheet| &sheet.rows).map(|row| row.cells.len()).sum();
     let columns: usize = sheets.iter().map(|sheet| sheet.columns.len()).sum();
