@@ -124,15 +124,15 @@ pub fn cpu_columns(bytes: &[u8]) -> Vec<Sheet<'_>> {
             sheet.bad += 1;
             continue;
         };
-        sheet.columns.push(name);
-        let mut values = words(rest).map(number);
-        let mut row = rows.iter_mut();
-        for cpu in &cpus {
-            let value = values.next().flatten();
-            if let (Some(_), Some(row)) = (cpu, cpu.and_then(|_| row.next())) {
-                row.cells.push(value);
-            }
+        let values: Vec<Option<u64>> = words(rest).map(number).collect();
+        // Filled up with absent cells, a short file with many CPUs and lines would take memory for their product.
+        if values.len() < cpus.len() {
+            sheet.bad += 1;
+            continue;
         }
+        sheet.columns.push(name);
+        let online = cpus.iter().zip(values).filter_map(|(cpu, value)| cpu.map(|_| value));
+        rows.iter_mut().zip(online).for_each(|(row, value)| row.cells.push(value));
     }
     sheet.rows = rows;
     vec![sheet]

@@ -211,3 +211,13 @@ fn a_file_that_never_ends_is_given_up() {
     assert_eq!((run.code, &status["ok"]), (0, &json!(false)));
     assert!(status["reason"].as_str().unwrap().contains("longer than"), "{status}");
 }
+
+/// A row for each CPU and a column for each line: the values that are not there must not take memory.
+#[test]
+fn a_short_file_takes_no_memory_for_a_long_one() {
+    let tree = Tree::empty();
+    tree.write("proc/softirqs", format!("{}\n{}", "CPU0 ".repeat(20_000), "NET_RX:\n".repeat(2_000)));
+    let report = run::report(tree.path(), &[]);
+    let most = report["self"]["max_rss_bytes"].as_u64().unwrap();
+    assert!(most < 64 << 20, "{most} bytes for a file of 120,000");
+}
