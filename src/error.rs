@@ -78,6 +78,14 @@ pub fn near_misses(wrong: &str, names: impl Iterator<Item = String>) -> Vec<Stri
     near.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
+/// What to do about a `wrong` name: the most alike of `names`, or `otherwise` if none is.
+pub fn did_you_mean(wrong: &str, names: impl Iterator<Item = String>, otherwise: &str) -> String {
+    match near_misses(wrong, names) {
+        near if near.is_empty() => otherwise.into(),
+        near => format!("did you mean {}?", near.join(" or ")),
+    }
+}
+
 /// Edits (insert, delete, replace) that turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();

@@ -235,9 +235,12 @@ fn skip(sheets: &mut Vec<Sheet>) {
     }
 }
 
+/// Puts a value into the table of its name. The lines of a table follow one another, so only the last few are looked at:
+/// names that come back later begin a new sheet, which the reader joins with the first.
 fn put<'a>(sheets: &mut Vec<Sheet<'a>>, name: &'a [u8], column: &'a [u8], value: Option<u64>) {
-    // The lines of a table mostly follow one another.
-    let at = sheets.iter().rposition(|sheet| sheet.name == name).unwrap_or_else(|| {
+    const NEAR: usize = 16;
+    let near = sheets.len().saturating_sub(NEAR);
+    let at = sheets[near..].iter().rposition(|sheet| sheet.name == name).map(|at| near + at).unwrap_or_else(|| {
         let rows = vec![SheetRow { label: Label::Only, cells: Vec::new() }];
         sheets.push(Sheet { name, columns: Vec::new(), rows, bad: 0 });
         sheets.len() - 1
@@ -300,6 +303,19 @@ mod tests {
         let expected: [(&[u8], &[u8]); 4] =
             [(b"Ip6", b"InReceives"), (b"Udp6", b"InErrors"), (b"Icmp6", b"InType133"), (b"UdpLite6", b"InCsumErrors")];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_hundred_thousand_tables_take_no_hour() {
+        let text: String = (0..100_000).map(|n| format!("A{}6x 1\n", "abcdefghij".repeat(n % 3))).collect();
+        assert_eq!(prefixed_values(text.as_bytes()).len(), 3);
+        let text: String = (0..100_000_u32).map(|n| format!("{}6x 1\n", letters(n))).collect();
+        assert_eq!(prefixed_values(text.as_bytes()).len(), 100_000);
+    }
+
+    /// A different word without a 6 for every number.
+    fn letters(n: u32) -> String {
+        n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
     }
 
     #[test]
