@@ -295,7 +295,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__history)
-            opts="-h --json --state-dir --help"
+            opts="-h --json --verify --keep --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -331,7 +331,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__rx)
-            opts="-i -n -o -v -h --interval --count --dev --netns --output --json --jsonl --root --check --ignore --thresholds --color --verbose --apply --dry-run --yes --only --keep --confirm-within --persist --root-etc --state-dir --help"
+            opts="-i -n -o -v -h --interval --count --dev --netns --output --json --jsonl --root --check --ignore --thresholds --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -394,6 +394,10 @@ _netstat__deep() {
                     return 0
                     ;;
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verify)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -417,7 +421,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__tune)
-            opts="-i -n -o -v -h --interval --count --dev --netns --output --json --jsonl --root --check --ignore --thresholds --color --verbose --apply --dry-run --yes --only --keep --confirm-within --persist --root-etc --state-dir --help"
+            opts="-i -n -o -v -h --interval --count --dev --netns --output --json --jsonl --root --check --ignore --thresholds --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -480,6 +484,10 @@ _netstat__deep() {
                     return 0
                     ;;
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verify)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

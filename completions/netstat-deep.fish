@@ -52,9 +52,10 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l thresho
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l apply -d 'Make the changes that the findings suggest; all: also those that carry a high risk' -r -f -a "usual\t'What carries a low or medium risk'
-all\t'Also what carries a high risk'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l apply -d 'Make the changes that the findings suggest; all: also those that carry a high risk or are no sysctls' -r -f -a "usual\t'Sysctls that carry a low or medium risk'
+all\t'Also what carries a high risk, and what is no sysctl'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l only -d 'Of the settings, change only this one' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l verify -d 'Length of the windows before and after the change, by which it is judged: the interval, or 10s if no time is given' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l confirm-within -d 'Take the change back unless \'netstat-deep confirm\' comes within this time, also if this terminal is lost' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l root-etc -d 'The folder to keep it in, instead of /etc' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l state-dir -d 'Where changes are written down before they are made' -r -F
@@ -64,7 +65,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s v -l ve
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l dry-run -d 'Show what --apply would do, exactly, and change nothing'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l yes -d 'Do not ask'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l keep -d 'Keep a change that had no effect or hurt'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l persist -d 'Keep the change over a reboot, in sysctl.d; revert removes it again'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l persist -d 'Keep the change over a reboot, in sysctl.d or a udev rule; revert removes it again'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
@@ -83,9 +84,10 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l thres
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l apply -d 'Make the changes that the findings suggest; all: also those that carry a high risk' -r -f -a "usual\t'What carries a low or medium risk'
-all\t'Also what carries a high risk'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l apply -d 'Make the changes that the findings suggest; all: also those that carry a high risk or are no sysctls' -r -f -a "usual\t'Sysctls that carry a low or medium risk'
+all\t'Also what carries a high risk, and what is no sysctl'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l only -d 'Of the settings, change only this one' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l verify -d 'Length of the windows before and after the change, by which it is judged: the interval, or 10s if no time is given' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l confirm-within -d 'Take the change back unless \'netstat-deep confirm\' comes within this time, also if this terminal is lost' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l root-etc -d 'The folder to keep it in, instead of /etc' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l state-dir -d 'Where changes are written down before they are made' -r -F
@@ -95,7 +97,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s v -l 
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l dry-run -d 'Show what --apply would do, exactly, and change nothing'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l yes -d 'Do not ask'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l keep -d 'Keep a change that had no effect or hurt'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l persist -d 'Keep the change over a reboot, in sysctl.d; revert removes it again'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l persist -d 'Keep the change over a reboot, in sysctl.d or a udev rule; revert removes it again'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand confirm" -l state-dir -d 'Where changes are written down' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand confirm" -s h -l help -d 'Print help'
@@ -104,6 +106,8 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand revert" -l all
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand revert" -s h -l help -d 'Print help'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand history" -l state-dir -d 'Where changes are written down' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand history" -l json -d 'As JSON'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand history" -l verify -d 'Look again at changes of which it is not known yet what they did; take back what had no effect or hurt'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand history" -l keep -d 'Keep those, too'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand history" -s h -l help -d 'Print help'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -l list -d 'List all that can be explained'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -s h -l help -d 'Print help'

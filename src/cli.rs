@@ -49,7 +49,8 @@ impl Verb {
             Verb::Confirm(ConfirmArgs { state_dir, .. })
             | Verb::Revert(RevertArgs { state_dir, .. })
             | Verb::History(HistoryArgs { state_dir, .. }) => Some(state_dir),
-            Verb::Explain(_) | Verb::Generate(_) | Verb::Guard(_) => None,
+            Verb::Explain(_) => Some(std::path::Path::new(crate::tune::journal::DEFAULT)),
+            Verb::Generate(_) | Verb::Guard(_) => None,
         }
     }
 }
@@ -105,7 +106,7 @@ pub struct RxArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Changing settings")]
 pub struct ChangeArgs {
-    /// Make the changes that the findings suggest; all: also those that carry a high risk
+    /// Make the changes that the findings suggest; all: also those that carry a high risk or are no sysctls
     #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "usual")]
     pub apply: Option<Apply>,
     /// Show what --apply would do, exactly, and change nothing
@@ -117,13 +118,16 @@ pub struct ChangeArgs {
     /// Of the settings, change only this one
     #[arg(long, value_name = "KNOB")]
     pub only: Vec<String>,
+    /// Length of the windows before and after the change, by which it is judged: the interval, or 10s if no time is given
+    #[arg(long, value_name = "TIME", requires = "apply", num_args = 0..=1, default_missing_value = "10s", value_parser = parse_interval)]
+    pub verify: Option<Duration>,
     /// Keep a change that had no effect or hurt
     #[arg(long, requires = "apply")]
     pub keep: bool,
     /// Take the change back unless 'netstat-deep confirm' comes within this time, also if this terminal is lost
     #[arg(long, value_name = "TIME", requires = "apply", value_parser = parse_interval)]
     pub confirm_within: Option<Duration>,
-    /// Keep the change over a reboot, in sysctl.d; revert removes it again
+    /// Keep the change over a reboot, in sysctl.d or a udev rule; revert removes it again
     #[arg(long, requires = "apply", conflicts_with = "netns")]
     pub persist: bool,
     /// The folder to keep it in, instead of /etc
@@ -137,9 +141,9 @@ pub struct ChangeArgs {
 /// What to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Apply {
-    /// What carries a low or medium risk
+    /// Sysctls that carry a low or medium risk
     Usual,
-    /// Also what carries a high risk
+    /// Also what carries a high risk, and what is no sysctl
     All,
 }
 
@@ -183,6 +187,12 @@ pub struct HistoryArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+    /// Look again at changes of which it is not known yet what they did; take back what had no effect or hurt
+    #[arg(long)]
+    pub verify: bool,
+    /// Keep those, too
+    #[arg(long, requires = "verify")]
+    pub keep: bool,
     /// Where changes are written down
     #[arg(long, value_name = "DIR", default_value = crate::tune::journal::DEFAULT)]
     pub state_dir: PathBuf,

@@ -41,7 +41,7 @@ fn run(cli: &Cli) -> Result<u8, Error> {
         Verb::Confirm(args) => with(terminal(Color::Auto), |out| confirm::run(args, out)),
         Verb::Guard(args) => confirm::guard(args),
         Verb::Revert(args) => with(terminal(Color::Auto), |out| revert::run(args, out)),
-        Verb::History(args) => with(terminal(Color::Auto), |out| history::run(args, out)),
+        Verb::History(args) => with(terminal(Color::Auto), |out| history::run(args, out, &stop_on_interrupt())),
         Verb::Explain(args) => with(terminal(Color::Auto), |out| explain::run(args, out)),
         Verb::Generate(args) => with(terminal(Color::Auto), |out| generate::run(args, out)),
     }

@@ -6,7 +6,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ledger::{Line, Totals};
-use crate::model::{Change, Changes, Counter, Finding, Instance, Kind, Scope, SourceStatus, Stage, per_second};
+use crate::model::{
+    Change as Grown, Changes, Counter, Finding, Instance, Kind, Scope, SourceStatus, Stage, per_second,
+};
+use crate::tune::journal::Change;
+use crate::tune::plan::Plan;
 
 /// The contract that dashboards hold us to: fields may be added within version 1, never renamed or removed.
 pub const SCHEMA: &str = "netstat-deep/1";
@@ -52,6 +56,12 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How the sources went.
     pub sources: Vec<SourceStatus>,
+    /// What should be changed; only where a plan was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+    /// What was changed, and what it did; only with --apply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
     /// What the program itself cost so far.
     #[serde(rename = "self")]
     pub own: Own,
@@ -63,6 +73,8 @@ pub struct Report {
 pub enum Verb {
     /// The receive path.
     Rx,
+    /// The receive path and a plan of what to change there.
+    Tune,
 }
 
 /// A network namespace.
@@ -218,10 +230,10 @@ pub fn stage_counters(stages: &[&'static Stage], changes: &Changes) -> Vec<Stage
     by_stage.into_iter().flatten().collect()
 }
 
-fn value_of(change: Change, changes: &Changes) -> Value {
+fn value_of(change: Grown, changes: &Changes) -> Value {
     match change {
-        Change::Gauge { value, max } => Value::Gauge { value, max },
-        Change::Total { total, delta } => {
+        Grown::Gauge { value, max } => Value::Gauge { value, max },
+        Grown::Total { total, delta } => {
             let rate = delta.zip(changes.seconds).and_then(|(delta, seconds)| per_second(delta, seconds));
             // Since boot, the change is the total: it is said once.
             Value::Total { total, delta: delta.filter(|_| !changes.since_boot), per_second: rate }

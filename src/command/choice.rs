@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::error::{Error, near_misses};
+use crate::error::{Error, did_you_mean};
 use crate::model::Finding;
 use crate::stage::rules;
 
@@ -11,6 +11,11 @@ use crate::stage::rules;
 pub struct Ignored(Vec<(String, Option<String>)>);
 
 impl Ignored {
+    /// None.
+    pub fn none() -> Self {
+        Ignored(Vec::new())
+    }
+
     /// From `ID` or `ID:INSTANCE` each.
     pub fn new(words: &[String]) -> Result<Self, Error> {
         let one = |word: &String| {
@@ -63,12 +68,11 @@ pub fn thresholds(path: &Path) -> Result<BTreeMap<(String, String), f64>, Error>
 
 fn known_rule(id: &str) -> Result<&'static crate::model::Rule, Error> {
     rules().map(|(_, rule)| rule).find(|rule| rule.id == id).ok_or_else(|| {
-        let near = near_misses(id, rules().map(|(_, rule)| rule.id.to_owned()));
-        let hint = if near.is_empty() {
-            "'netstat-deep explain --list' shows all rules".into()
-        } else {
-            format!("did you mean {}?", near.join(" or "))
-        };
+        let hint = did_you_mean(
+            id,
+            rules().map(|(_, rule)| rule.id.to_owned()),
+            "'netstat-deep explain --list' shows all rules",
+        );
         Error::usage(format!("there is no rule '{id}'")).hint(hint)
     })
 }

@@ -33,8 +33,8 @@ pub fn run(args: &ConfirmArgs, out: &mut dyn Write) -> Result<u8, Error> {
     }
     change.confirm_by = None;
     journal.put(&change).map_err(|e| Error::incomplete(format!("the journal can't be written: {e}")))?;
-    writeln!(out, "change {} is kept", change.id).map_err(Error::output)?;
-    super::tune::keep_over_reboot(&change, out)?;
+    let kept = super::tune::keep_over_reboot(&change)?;
+    write!(out, "change {} is kept\n{kept}", change.id).map_err(Error::output)?;
     Ok(0)
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::cli::ExplainArgs;
-use crate::error::{Error, near_misses};
+use crate::error::{Error, did_you_mean};
 use crate::render::explain;
 use crate::stage;
 
@@ -20,7 +20,7 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<u8, Error> {
 /// Everything that bears this id: a word may be a stage and a knob.
 fn text_of(id: &str) -> Option<String> {
     let is = |name: &str| name.eq_ignore_ascii_case(id);
-    let stages = stage::RECEIVE.iter().filter(|stage| is(stage.id)).map(|stage| explain::stage(stage));
+    let stages = stage::stages().filter(|stage| is(stage.id)).map(explain::stage);
     let rules = stage::rules().filter(|(_, rule)| is(rule.id)).map(|(stage, rule)| explain::rule(stage, rule));
     let counters = stage::counters().filter(|(_, counter)| is(&counter.id()));
     let counters = counters.map(|(stage, counter)| explain::counter(stage, counter));
@@ -30,17 +30,12 @@ fn text_of(id: &str) -> Option<String> {
 }
 
 fn unknown(id: &str) -> Error {
-    let near = near_misses(id, ids());
-    let hint = if near.is_empty() {
-        "'netstat-deep explain --list' shows all ids".into()
-    } else {
-        format!("did you mean {}?", near.join(" or "))
-    };
+    let hint = did_you_mean(id, ids(), "'netstat-deep explain --list' shows all ids");
     Error::usage(format!("nothing here is called '{id}'")).hint(hint)
 }
 
 fn ids() -> impl Iterator<Item = String> {
-    let stages = stage::RECEIVE.iter().map(|stage| stage.id.to_owned());
+    let stages = stage::stages().map(|stage| stage.id.to_owned());
     let rules = stage::rules().map(|(_, rule)| rule.id.to_owned());
     let knobs = stage::knobs().map(|(_, knob)| knob.id.to_owned());
     stages.chain(rules).chain(knobs).chain(stage::counters().map(|(_, counter)| counter.id()))

@@ -4,44 +4,50 @@ use std::io;
 
 use crate::model::Scope;
 use crate::source::place::{self, Place};
-use crate::source::sysctl;
+use crate::source::settings;
 use crate::tune::apply::Panel;
 use crate::tune::journal::{Change, Namespace, Step};
 
-/// The live settings: machine-wide ones from `home`, the others in `place`.
-pub struct Sysctls<'a> {
+/// The settings of the running kernel: machine-wide ones from `home`, where the calling thread is, the others in
+/// `place`.
+pub struct Switches<'a> {
     /// The host's own namespace, as far as we are in it.
     pub home: &'a Place,
     /// The namespace of the change; absent if it is gone.
     pub place: Option<&'a Place>,
 }
 
-impl Sysctls<'_> {
-    fn inside<T: Send>(&self, step: &Step, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-        let place = if step.scope == Scope::Machine { Some(self.home) } else { self.place };
-        let place = place.ok_or_else(|| io::Error::other("its network namespace is gone"))?;
-        place.inside(work).map_err(io::Error::other)?
+impl Switches<'_> {
+    /// On the calling thread, so that what is written down and what is written lie in one order, which a test can cut
+    /// anywhere.
+    fn inside<T>(&self, step: &Step, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if step.scope == Scope::Machine {
+            return work();
+        }
+        let place = self.place.ok_or_else(|| io::Error::other("its network namespace is gone"))?;
+        place.visit(self.home, work).map_err(io::Error::other)?
     }
 }
 
-impl Panel for Sysctls<'_> {
+impl Panel for Switches<'_> {
     fn read(&self, step: &Step) -> io::Result<String> {
-        self.inside(step, || sysctl::value(&step.path))
+        self.inside(step, || settings::value(&step.file))
     }
 
     fn write(&self, step: &Step, value: &str) -> io::Result<()> {
-        self.inside(step, || sysctl::set(&step.path, value))
+        self.inside(step, || settings::set(&step.file, value))
     }
 
     fn writable(&self, step: &Step) -> io::Result<()> {
-        self.inside(step, || sysctl::writable(&step.path))
+        self.inside(step, || settings::writable(&step.file))
     }
 }
 
-/// The host, so that a state folder shared by two is noticed: its name and, where it has one, its machine id.
+/// The host, so that a state folder shared by two is noticed: its machine id, else its name.
 pub fn host() -> String {
     let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
-    format!("{} {}", read("/proc/sys/kernel/hostname"), read("/etc/machine-id")).trim().to_owned()
+    let id = read("/etc/machine-id");
+    if id.is_empty() { read("/proc/sys/kernel/hostname") } else { id }
 }
 
 /// This boot: settings that are not persisted do not outlive it.

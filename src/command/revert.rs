@@ -3,21 +3,20 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::panel::{Sysctls, boot_id, find_again, is_ours};
+use super::panel::{Switches, boot_id, find_again, is_ours};
 use crate::cli::RevertArgs;
 use crate::error::{EXIT_INCOMPLETE, Error};
 use crate::model::Scope;
 use crate::source::place::Place;
-use crate::tune::journal::{Change, Damaged, Journal, read};
+use crate::tune::journal::{Change, Journal, read};
 use crate::tune::persist;
 use crate::tune::revert::{gone, revert};
 
 /// Takes back the newest open change, a given one, or all, the newest first.
 pub fn run(args: &RevertArgs, out: &mut dyn Write) -> Result<u8, Error> {
     let (changes, damaged) = read(&args.state_dir).map_err(|e| unreadable(&args.state_dir, &e))?;
-    for Damaged { path, why } in &damaged {
-        eprintln!("netstat-deep: {} can't be read, and is left as it is: {why}", path.display());
-    }
+    damaged.iter().for_each(|damaged| eprintln!("netstat-deep: {damaged}"));
+    let lost = damaged.iter().any(|damaged| !damaged.copied);
     let mut wanted: Vec<Change> = match args.id {
         Some(id) => {
             let found = changes.into_iter().find(|change| change.id == id);
@@ -32,11 +31,11 @@ pub fn run(args: &RevertArgs, out: &mut dyn Write) -> Result<u8, Error> {
     }
     if wanted.iter().all(|change| !change.open()) {
         writeln!(out, "nothing to take back").map_err(Error::output)?;
-        return Ok(if damaged.is_empty() { 0 } else { EXIT_INCOMPLETE });
+        return Ok(if lost { EXIT_INCOMPLETE } else { 0 });
     }
     let journal = Journal::open(&args.state_dir)?;
     let home = Place::here_pinned();
-    let mut left = !damaged.is_empty();
+    let mut left = lost;
     for change in &mut wanted {
         left |= one(change, &home, &journal, out)?;
     }
@@ -53,11 +52,12 @@ pub(super) fn one(change: &mut Change, home: &Place, journal: &Journal, out: &mu
     let failed = |e: std::io::Error| Error::incomplete(format!("the journal can't be written: {e}"));
     if let Some(etc) = &change.persist {
         let steps: Vec<_> = change.steps.iter().filter(|step| step.open()).collect();
-        let failed =
-            |e: std::io::Error| Error::incomplete(format!("{} can't be changed: {e}", persist::file(etc).display()));
-        let count = persist::forget(etc, &steps).map_err(failed)?;
-        if count > 0 {
-            say(format!("change {}: {count} keys removed from {}", change.id, persist::file(etc).display()))?;
+        let failed = |e: std::io::Error| {
+            Error::incomplete(format!("what was kept below {} can't be removed: {e}", etc.display()))
+                .hint("make it writable, and revert again")
+        };
+        for path in persist::forget(etc, &steps).map_err(failed)? {
+            say(format!("change {}: removed from {}", change.id, path.display()))?;
         }
     }
     // What was kept over a reboot is in force again, in the host's own namespace: that is where it could be kept.
@@ -74,7 +74,7 @@ pub(super) fn one(change: &mut Change, home: &Place, journal: &Journal, out: &mu
             say(format!("change {}: {count} values went with their network namespace", change.id))?;
         }
     }
-    let panel = Sysctls { home, place: place.as_ref() };
+    let panel = Switches { home, place: place.as_ref() };
     let outcomes = revert(change, &panel, journal, |_| true);
     for outcome in &outcomes {
         say(format!("change {}: {} {}", change.id, outcome.knob, outcome.what))?;

@@ -15,7 +15,7 @@ use crate::observe::{Observer, Window};
 use crate::render::{self, Look};
 use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
-use crate::source::{Host, groups, owner, sysctl, text};
+use crate::source::{Host, groups, owner, settings, text};
 use crate::stage::RECEIVE;
 
 /// A progress bar is shown for windows longer than this.
@@ -25,7 +25,7 @@ const WORTH_A_BAR: Duration = Duration::from_secs(2);
 pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
     let hosts = args.root.as_deref().map_or_else(|| Ok(vec![Host::Live]), Host::recorded)?;
     let run = Run::new(args, stop)?;
-    let worst = run.place.inside(|| run.windows(&hosts, out)).flatten()?;
+    let worst = run.place.inside(|| run.windows(args, &hosts, out)).flatten()?;
     Ok(match (args.check, worst) {
         _ if stop.load(Ordering::Relaxed) => EXIT_INTERRUPTED,
         (Some(limit), Some(worst)) if worst >= limit => EXIT_FOUND,
@@ -33,12 +33,15 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
     })
 }
 
-/// What was asked for, made out.
+/// Where to look, and what not to show.
 pub(super) struct Run<'a> {
-    args: &'a RxArgs,
     stop: &'a AtomicBool,
     ignored: Ignored,
     thresholds: BTreeMap<(String, String), f64>,
+    /// Of the devices, only this one.
+    device: Option<String>,
+    /// A progress bar may be shown.
+    bar: bool,
     /// The namespace that we came from: machine-wide settings show only there, if anywhere.
     pub home: Place,
     /// The namespace that is looked at.
@@ -49,13 +52,18 @@ impl<'a> Run<'a> {
     /// Finds all that the arguments name.
     pub fn new(args: &'a RxArgs, stop: &'a AtomicBool) -> Result<Self, Error> {
         Ok(Run {
-            args,
-            stop,
             ignored: Ignored::new(&args.ignore)?,
             thresholds: args.thresholds.as_deref().map_or_else(|| Ok(BTreeMap::new()), thresholds)?,
-            home: Place::here_pinned(),
-            place: args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?,
+            device: args.dev.clone(),
+            bar: args.format() == Format::Table,
+            ..Run::at(args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
         })
+    }
+
+    /// Everything there, with the usual limits.
+    pub fn at(place: Place, stop: &'a AtomicBool) -> Self {
+        let (ignored, thresholds) = (Ignored::none(), BTreeMap::new());
+        Run { stop, ignored, thresholds, device: None, bar: true, home: Place::here_pinned(), place }
     }
 
     /// One window of this host.
@@ -63,7 +71,7 @@ impl<'a> Run<'a> {
         let watch = || {
             let mut observer = Observer::new(Host::Live);
             let first = observer.snapshot();
-            let bar = self.bar();
+            let bar = self.bar(interval);
             let (_, window) = observer.watch(&first, interval, self.stop, |share| bar.show(share));
             bar.clear();
             self.report(&Host::Live, window)
@@ -74,26 +82,26 @@ impl<'a> Run<'a> {
 
 impl Run<'_> {
     /// Reports on window after window; returns the worst severity found. Runs inside the observed namespace.
-    fn windows(&self, hosts: &[Host], out: &mut (dyn Write + Send)) -> Result<Option<Severity>, Error> {
+    fn windows(&self, args: &RxArgs, hosts: &[Host], out: &mut (dyn Write + Send)) -> Result<Option<Severity>, Error> {
         let host = hosts.last().unwrap_or(&Host::Live);
         let mut worst = None;
         let mut show = |window: Window| -> Result<(), Error> {
             let report = self.report(host, window)?;
             worst = worst.max(report.findings.iter().map(|finding| finding.severity).max());
-            let look = Look { format: self.args.format(), verbose: self.args.verbose };
+            let look = Look { format: args.format(), verbose: args.verbose };
             render::write(&report, look, out).map_err(Error::output)
         };
         let mut observer = Observer::new(hosts[0].clone());
         if let [_, after] = hosts {
             show(observer.between(after.clone()))?;
-        } else if self.args.interval.is_zero() || host.is_recorded() {
+        } else if args.interval.is_zero() || host.is_recorded() {
             show(observer.since_boot())?;
         } else {
             let mut first = observer.snapshot();
             let mut windows = 0;
-            while !self.stop.load(Ordering::Relaxed) && (self.args.count == 0 || windows < self.args.count) {
-                let bar = self.bar();
-                let (last, window) = observer.watch(&first, self.args.interval, self.stop, |share| bar.show(share));
+            while !self.stop.load(Ordering::Relaxed) && (args.count == 0 || windows < args.count) {
+                let bar = self.bar(args.interval);
+                let (last, window) = observer.watch(&first, args.interval, self.stop, |share| bar.show(share));
                 bar.clear();
                 show(window)?;
                 first = last;
@@ -103,16 +111,15 @@ impl Run<'_> {
         Ok(worst)
     }
 
-    fn bar(&self) -> Bar {
+    fn bar(&self, interval: Duration) -> Bar {
         let seen = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
-        let wanted = self.args.format() == Format::Table && self.args.interval > WORTH_A_BAR;
-        Bar { shown: seen && wanted, seconds: self.args.interval.as_secs_f64() }
+        Bar { shown: seen && self.bar && interval > WORTH_A_BAR, seconds: interval.as_secs_f64() }
     }
 
     /// What one window says.
     fn report(&self, host: &Host, window: Window) -> Result<Report, Error> {
         let Window { mut changes, sockets, mut sources } = window;
-        if let Some(device) = &self.args.dev {
+        if let Some(device) = &self.device {
             only_device(&mut changes, device)?;
         }
         let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes));
@@ -140,6 +147,8 @@ impl Run<'_> {
             stages: stage_counters(RECEIVE, &seen.changes),
             findings,
             sources,
+            plan: None,
+            change: None,
             own: Own::measure(),
         })
     }
@@ -147,7 +156,7 @@ impl Run<'_> {
     /// The settings that the rules want to look at: a machine-wide one as it is at home, the others as they are here.
     fn settings(&self, host: &Host, knobs: &[&'static Knob]) -> Settings {
         let (machine, here): (Vec<_>, Vec<_>) = knobs.iter().partition(|knob| knob.scope == Scope::Machine);
-        let read = |knobs: &[&Knob]| sysctl::read(host, knobs.iter().map(|knob| knob.path()));
+        let read = |knobs: &[&Knob]| settings::read(host, knobs.iter().filter_map(|knob| knob.template()));
         let mut settings = read(&here);
         if !machine.is_empty() {
             // If we may not go back home, machine-wide settings stay unknown.

@@ -3,46 +3,87 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::confirm::{leave_guard, since_boot};
-use super::panel::{Sysctls, boot_id, host};
+use super::panel::{Switches, boot_id, host};
 use super::rx::Run;
+use super::verdict::{available_memory, measured, verify};
 use crate::cli::{Apply, Format, RxArgs};
 use crate::error::{EXIT_ROLLED_BACK, Error};
-use crate::model::Finding;
+use crate::model::{SettingFile, Tree};
 use crate::render::{self, Look, plan as show};
-use crate::report::{Netns, Report};
-use crate::source::{Host, text};
+use crate::report::{Netns, Report, Verb};
+use crate::source::settings;
 use crate::tune::apply::{Failed, apply, steps};
 use crate::tune::journal::{Change, Journal, Namespace, State, new_change};
+use crate::tune::owner::owners;
 use crate::tune::persist;
-use crate::tune::plan::{Allowed, plan};
-use crate::tune::revert::revert;
-use crate::tune::verify::{Measured, judge};
+use crate::tune::plan::{Allowed, Plan, plan};
 
 /// Looks and plans; with --apply, changes and looks again.
 pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
     let run = Run::new(args, stop)?;
     refuse_what_makes_no_sense(args)?;
-    let before = run.once(args.interval)?;
-    render::write(&before, Look { format: Format::Table, verbose: args.verbose }, out).map_err(Error::output)?;
+    let window = args.change.verify.unwrap_or(args.interval);
+    let mut report = Report { kind: Verb::Tune, ..run.once(window)? };
+    let look = Look { format: args.format(), verbose: args.verbose };
+    let is_screen = look.format == Format::Table;
+    if is_screen {
+        render::write(&report, look, out).map_err(Error::output)?;
+    }
+    let etc = &args.change.root_etc;
     let allowed = Allowed {
         all: args.change.apply == Some(Apply::All),
         only: args.change.only.clone(),
         memory: available_memory(),
+        udp: pressure("net/ipv4/udp_mem"),
+        tcp: pressure("net/ipv4/tcp_mem"),
     };
-    let plan = plan(&before.findings, &allowed);
-    let owners = |knob: &str| persist::setters(&args.change.root_etc, knob);
-    out.write_all(show::plan(&plan, owners).as_bytes()).map_err(Error::output)?;
-    if args.change.dry_run || args.change.apply.is_none() || plan.steps.is_empty() {
-        return Ok(0);
+    let mut planned = plan(&report.findings, &allowed, |suggestion| {
+        suggestion.file.as_ref().map_or_else(Vec::new, |file| owners(etc, &suggestion.knob, file))
+    });
+    planned.note_unexplained(report.totals.map_or(0, |totals| totals.unexplained));
+    let mut talk = Talk { out, is_screen };
+    talk.say(&show::plan(&planned))?;
+    let change_it = !args.change.dry_run && args.change.apply.is_some() && !planned.steps.is_empty();
+    let result = if change_it { make(&run, args, window, &planned, &mut report, &mut talk) } else { Ok(0) };
+    if !is_screen {
+        report.plan = Some(planned);
+        render::write(&report, look, out).map_err(Error::output)?;
     }
-    out.flush().map_err(Error::output)?;
-    agreed(args.change.yes)?;
+    result
+}
 
+/// What is told as it happens: on a screen everything, in a document nothing, for there it stands at the end.
+struct Talk<'a> {
+    out: &'a mut (dyn Write + Send),
+    is_screen: bool,
+}
+
+impl Talk<'_> {
+    fn say(&mut self, text: &str) -> Result<(), Error> {
+        if self.is_screen {
+            self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).map_err(Error::output)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the change, and judges it.
+fn make(
+    run: &Run,
+    args: &RxArgs,
+    window: Duration,
+    planned: &Plan,
+    report: &mut Report,
+    talk: &mut Talk,
+) -> Result<u8, Error> {
+    agreed(args.change.yes)?;
     let journal = Journal::open(&args.change.state_dir)?;
-    let mut change = describe(&journal, &args.change.state_dir, &before, args.netns.as_deref())?;
-    change.steps = steps(&plan);
+    let mut change = describe(&journal, &args.change.state_dir, report, args.netns.as_deref())?;
+    change.steps = steps(planned);
+    change.before = Some(measured(report));
     change.persist = args.change.persist.then(|| args.change.root_etc.clone());
     if let Some(time) = args.change.confirm_within {
         change.confirm_by = Some(since_boot() + time.as_secs().max(1));
@@ -50,18 +91,28 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
             |e: std::io::Error| Error::usage(format!("no guard could be left: {e}")).hint("nothing was changed");
         journal.put(&change).and_then(|()| leave_guard(&change, &args.change.state_dir)).map_err(failed)?;
     }
-    let panel = Sysctls { home: &run.home, place: Some(&run.place) };
-    apply(&mut change, &panel, &journal).map_err(|failed| error(failed, change.id))?;
-    out.write_all(show::applied(&change).as_bytes()).and_then(|()| out.flush()).map_err(Error::output)?;
+    let result = carry_out(run, args, window, &mut change, &journal, talk);
+    report.change = Some(change);
+    result
+}
 
-    let after = run.once(args.interval)?;
-    judge_steps(&mut change, &measured(&before), &measured(&after));
-    journal.put(&change).map_err(|e| Error::incomplete(format!("the verdict can't be written down: {e}")))?;
-    let useless = |step: &crate::tune::journal::Step| step.verdict.as_deref().is_some_and(take_back);
-    let outcomes = if args.change.keep { Vec::new() } else { revert(&mut change, &panel, &journal, useless) };
-    out.write_all(show::verdicts(&change, &outcomes).as_bytes()).map_err(Error::output)?;
+fn carry_out(
+    run: &Run,
+    args: &RxArgs,
+    window: Duration,
+    change: &mut Change,
+    journal: &Journal,
+    talk: &mut Talk,
+) -> Result<u8, Error> {
+    let panel = Switches { home: &run.home, place: Some(&run.place) };
+    apply(change, &panel, journal).map_err(|failed| error(failed, change.id))?;
+    talk.say(&show::applied(change))?;
+    let outcomes = verify(run, window, change, &panel, journal, args.change.keep)?;
+    talk.say(&show::verdicts(change, &outcomes))?;
     if change.confirm_by.is_none() {
-        keep_over_reboot(&change, out)?;
+        talk.say(&keep_over_reboot(change)?)?;
+    } else if let Some(etc) = &change.persist {
+        talk.say(&format!("\nKept over a reboot below {} once it is confirmed.\n", etc.display()))?;
     }
     if outcomes.iter().any(|outcome| outcome.left) {
         return Err(Error::incomplete(format!("change {} could not be taken back wholly", change.id))
@@ -70,29 +121,19 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
     Ok(if outcomes.is_empty() { 0 } else { EXIT_ROLLED_BACK })
 }
 
-/// Writes into sysctl.d what is in force and was to be kept.
-pub(super) fn keep_over_reboot(change: &Change, out: &mut dyn Write) -> Result<(), Error> {
-    let Some(etc) = &change.persist else { return Ok(()) };
+/// Writes what is in force and was to be kept. Returns what to say of it.
+pub(super) fn keep_over_reboot(change: &Change) -> Result<String, Error> {
+    let Some(etc) = &change.persist else { return Ok(String::new()) };
     let kept: Vec<_> = change.steps.iter().filter(|step| step.state == State::Written).collect();
     if kept.is_empty() {
-        return Ok(());
+        return Ok(String::new());
     }
-    let path = persist::keep(etc, &kept).map_err(|e| {
-        Error::incomplete(format!("{} can't be written: {e}", persist::file(etc).display()))
+    let files = persist::keep(etc, &kept).map_err(|e| {
+        Error::incomplete(format!("what was to be kept below {} can't be written: {e}", etc.display()))
             .hint("the change is in force until the next boot")
     })?;
-    writeln!(out, "\nKept over a reboot by {}", path.display()).map_err(Error::output)?;
-    for step in kept {
-        for other in persist::setters(etc, &step.knob) {
-            let (file, line, value) = (other.path.display(), other.line, &other.value);
-            writeln!(out, "  but {file}, line {line}, sets {} = {value}", step.knob).map_err(Error::output)?;
-        }
-        if step.knob.starts_with("net.netfilter.") {
-            let hint = "exists only once its module is loaded: put nf_conntrack into /etc/modules-load.d";
-            writeln!(out, "  {} {hint}", step.knob).map_err(Error::output)?;
-        }
-    }
-    Ok(())
+    let conflicts = kept.iter().flat_map(|step| owners(etc, &step.knob, &step.file));
+    Ok(show::kept(&files, conflicts))
 }
 
 fn refuse_what_makes_no_sense(args: &RxArgs) -> Result<(), Error> {
@@ -100,8 +141,14 @@ fn refuse_what_makes_no_sense(args: &RxArgs) -> Result<(), Error> {
     if args.root.is_some() {
         return Err(Error::usage("a recorded tree can't be tuned").hint(hint));
     }
-    if args.format() != Format::Table || args.interval.is_zero() || args.count != 1 {
-        return Err(Error::usage("a plan is made from one window, and shown as a screen").hint(hint));
+    if args.interval.is_zero() || args.count != 1 {
+        return Err(Error::usage("a plan is made from one window").hint(hint));
+    }
+    if args.change.verify.is_some_and(|time| time.is_zero()) {
+        return Err(Error::usage("a change can't be judged by a window of no length").hint(hint));
+    }
+    if !matches!(args.format(), Format::Table | Format::Json) {
+        return Err(Error::usage("a plan is shown as a screen, or as one JSON document").hint(hint));
     }
     Ok(())
 }
@@ -153,48 +200,17 @@ fn describe(journal: &Journal, folder: &Path, report: &Report, reference: Option
 fn error(failed: Failed, id: u64) -> Error {
     match failed {
         Failed::Check(wrong) => Error::rolled_back(wrong.join("; ")).hint("nothing was changed"),
+        Failed::Forbidden(wrong) => Error::missing(wrong.join("; ")).hint("nothing was changed"),
         Failed::RolledBack(why) => Error::rolled_back(why).hint("all that was changed before it was taken back"),
         Failed::Incomplete(why, left) => Error::incomplete(format!("{why}; and not taken back: {}", left.join("; ")))
             .hint(format!("the journal still holds it: 'netstat-deep revert {id}' tries again")),
     }
 }
 
-fn measured(report: &Report) -> Measured {
-    let totals = report.totals.unwrap_or_default();
-    Measured {
-        seconds: report.window_seconds.unwrap_or_default(),
-        arrived: totals.taken,
-        lost: totals.lost,
-        findings: report.findings.clone(),
-    }
-}
-
-fn judge_steps(change: &mut Change, before: &Measured, after: &Measured) {
-    let alive = alive_sockets(&before.findings);
-    for step in change.steps.iter_mut().filter(|step| step.state == State::Written) {
-        let (verdict, numbers) = judge(&step.findings, before, after, step.waits, |inode| alive.contains(&inode));
-        step.verdict = Some(format!("{verdict}: {numbers}"));
-    }
-}
-
-/// True for the verdicts after which a change is taken back.
-fn take_back(verdict: &str) -> bool {
-    ["no effect:", "hurt:"].iter().any(|word| verdict.starts_with(word))
-}
-
-/// Of the sockets that lost, those that some process still holds.
-fn alive_sockets(findings: &[Finding]) -> Vec<u32> {
-    let mut victims: Vec<_> = findings.iter().flat_map(|finding| finding.victims.clone()).collect();
-    victims.iter_mut().for_each(|victim| victim.pid = None);
-    let mut wanted: Vec<_> = victims.iter_mut().collect();
-    // What can't be seen counts as alive: then the verdict waits.
-    let all_seen = crate::source::owner::find(&Host::Live, &mut wanted).is_ok();
-    victims.iter().filter(|victim| victim.pid.is_some() || !all_seen).map(|victim| victim.inode).collect()
-}
-
-fn available_memory() -> Option<u64> {
-    let mut bytes = Vec::new();
-    Host::Live.read("proc/meminfo", &mut bytes).ok()?;
-    let line = bytes.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"MemAvailable:"))?;
-    Some(text::first_number(line)? * 1024)
+/// What all sockets of a protocol may hold before the kernel presses them: the second of three numbers, in pages. Absent
+/// where only the host shows it.
+fn pressure(path: &str) -> Option<u64> {
+    let value = settings::value(&SettingFile { tree: Tree::Sysctl, path: path.into() }).ok()?;
+    let pages: u64 = value.split(' ').nth(1)?.parse().ok()?;
+    pages.checked_mul(rustix::param::page_size() as u64)
 }

@@ -8,7 +8,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 
 use super::Paper;
 use crate::cli::Cli;
-use crate::stage::RECEIVE;
+use crate::stage;
 
 /// All pages.
 pub fn pages() -> Vec<Paper> {
@@ -37,7 +37,7 @@ fn stages() -> String {
     roff.control("TH", ["netstat-deep-stages", "7", "", concat!("netstat-deep ", env!("CARGO_PKG_VERSION")), ""]);
     roff.control("SH", ["NAME"]);
     roff.text([roman("netstat-deep-stages - the path of a packet: stages, counters, rules and knobs")]);
-    for stage in RECEIVE {
+    for stage in stage::stages() {
         roff.control("SH", [stage.id.to_uppercase().as_str()]);
         roff.text([bold(stage.title), roman(". "), roman(stage.explain)]);
         if !stage.counters.is_empty() {

@@ -44,6 +44,13 @@ pub enum Instance {
         /// The device's name.
         device: String,
     },
+    /// A receive or transmit queue of a network device: `rx-0`, as sysfs calls it.
+    Queue {
+        /// The device's name.
+        device: String,
+        /// The queue's name.
+        queue: String,
+    },
     /// A socket, by the address it is bound to.
     Socket {
         /// Local address and port.
@@ -55,6 +62,11 @@ impl Instance {
     /// A device by name.
     pub fn device(name: impl Into<String>) -> Self {
         Instance::Device { device: name.into() }
+    }
+
+    /// A queue of a device.
+    pub fn queue(device: impl Into<String>, queue: impl Into<String>) -> Self {
+        Instance::Queue { device: device.into(), queue: queue.into() }
     }
 
     /// True when there are no keys to show.
@@ -69,6 +81,7 @@ impl std::fmt::Display for Instance {
             Instance::Only => Ok(()),
             Instance::Cpu { cpu } => write!(f, "cpu{cpu}"),
             Instance::Device { device } => f.write_str(device),
+            Instance::Queue { device, queue } => write!(f, "{device} {queue}"),
             Instance::Socket { socket } => f.write_str(socket),
         }
     }

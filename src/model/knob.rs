@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Instance, Scope};
 
@@ -12,8 +12,41 @@ use super::{Instance, Scope};
 pub enum Place {
     /// A file below `/proc/sys`; `DEV` in the knob's id stands for a device.
     Sysctl,
+    /// A file below `/sys`, at this path: `DEV` in it stands for a device, `rx-N` and `tx-N` for one of its queues.
+    Sysfs(&'static str),
     /// In the application: a socket option or an argument. Only its owner can change it.
     Application,
+}
+
+/// The two trees of files in which the kernel shows settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Tree {
+    /// `/proc/sys`.
+    #[default]
+    Sysctl,
+    /// `/sys`.
+    Sysfs,
+}
+
+/// The file of one setting: which tree, and the path below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct SettingFile {
+    /// Which tree.
+    #[serde(default)]
+    pub tree: Tree,
+    /// The path below it.
+    pub path: String,
+}
+
+impl std::fmt::Display for SettingFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let root = match self.tree {
+            Tree::Sysctl => "/proc/sys",
+            Tree::Sysfs => "/sys",
+        };
+        write!(f, "{root}/{}", self.path)
+    }
 }
 
 /// What can go wrong when it is turned.
@@ -34,6 +67,19 @@ impl std::fmt::Display for Risk {
             Risk::High => "high",
         })
     }
+}
+
+/// Whose memory a larger value may take: besides what the machine has, each protocol has a limit of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Memory {
+    /// The kernel's, without a limit of its own.
+    #[default]
+    Kernel,
+    /// What UDP sockets may hold together: net.ipv4.udp_mem.
+    Udp,
+    /// What TCP sockets may hold together: net.ipv4.tcp_mem.
+    Tcp,
 }
 
 /// Something that can be turned.
@@ -63,6 +109,8 @@ pub struct Knob {
     pub takes_effect: &'static str,
     /// True if it acts only on sockets, listeners or queues that are made after the change.
     pub waits: bool,
+    /// Whose memory a larger value may take.
+    pub memory: Memory,
     /// How it is kept over a reboot.
     pub keep: &'static str,
 }
@@ -73,18 +121,47 @@ pub fn power_of_two(n: u64) -> u64 {
 }
 
 impl Knob {
-    /// Its path below `/proc/sys`, `DEV` still in it.
+    /// The unit of a bitmap of CPUs.
+    pub const CPUS: &str = "CPUs";
+
+    /// Its path below its tree, `DEV` and the queue still in it.
     pub fn path(&self) -> String {
-        self.id.replace('.', "/")
+        match self.place {
+            Place::Sysfs(path) => path.into(),
+            Place::Sysctl | Place::Application => self.id.replace('.', "/"),
+        }
     }
 
-    /// Its path below `/proc/sys` for this instance.
+    /// Its path below its tree for this instance.
     pub fn path_of(&self, instance: &Instance) -> String {
-        self.path()
-            .split('/')
-            .map(|part| if part == "DEV" { instance.to_string() } else { part.to_owned() })
-            .collect::<Vec<_>>()
-            .join("/")
+        let (device, queue) = match instance {
+            Instance::Queue { device, queue } => (device.clone(), queue.as_str()),
+            other => (other.to_string(), ""),
+        };
+        let part = |part: &str| match part {
+            "DEV" => device.clone(),
+            "rx-N" | "tx-N" => queue.into(),
+            part => part.to_owned(),
+        };
+        self.path().split('/').map(part).collect::<Vec<_>>().join("/")
+    }
+
+    /// Its file for this instance; none if it is the application's.
+    pub fn file_of(&self, instance: &Instance) -> Option<SettingFile> {
+        Some(SettingFile { tree: self.tree()?, path: self.path_of(instance) })
+    }
+
+    /// Its file, `DEV` and the queue still in its path; none if it is the application's.
+    pub fn template(&self) -> Option<SettingFile> {
+        Some(SettingFile { tree: self.tree()?, path: self.path() })
+    }
+
+    fn tree(&self) -> Option<Tree> {
+        match self.place {
+            Place::Sysctl => Some(Tree::Sysctl),
+            Place::Sysfs(_) => Some(Tree::Sysfs),
+            Place::Application => None,
+        }
     }
 
     /// Its name as sysctl(8) writes it: in a device's name, `/` stands for a dot.
@@ -117,8 +194,14 @@ pub struct Suggestion {
     pub risk: Risk,
     /// Memory that the change may cost at worst, in bytes.
     pub memory_bytes: u64,
+    /// Whose memory that is.
+    #[serde(skip)]
+    pub memory: Memory,
     /// What one value of the knob governs.
     pub scope: Scope,
+    /// The file that it is written to; none if it is the application's.
+    #[serde(skip)]
+    pub file: Option<SettingFile>,
     /// When the new value begins to act.
     pub takes_effect: String,
     /// True if it acts only on sockets, listeners or queues that are made after the change.
@@ -129,4 +212,23 @@ pub struct Suggestion {
     pub undo: String,
     /// True if this program could make the change; false if only the application's owner can.
     pub appliable: bool,
+}
+
+impl Suggestion {
+    /// The knob's id, and the device and queue where it does not say them.
+    pub fn name(&self) -> String {
+        match &self.file {
+            Some(SettingFile { tree: Tree::Sysfs, .. }) => format!("{} of {}", self.knob, self.instance),
+            _ => self.knob.clone(),
+        }
+    }
+
+    /// A value of it as a number, so that two can be compared. A bitmap of CPUs is hexadecimal (cpumask_print_to_pagebuf()
+    /// in include/linux/cpumask.h).
+    pub fn number(&self, value: &str) -> Option<u128> {
+        match self.unit.as_str() {
+            Knob::CPUS => u128::from_str_radix(&value.replace(',', ""), 16).ok(),
+            _ => value.parse().ok(),
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub use change::{grown, per_second};
 pub use changes::{Change, ChangeRow, ChangeTable, Changes};
 pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
 pub use flow::Flow;
-pub use knob::{Knob, Place, Risk, Suggestion, power_of_two};
+pub use knob::{Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, power_of_two};
 pub use observed::Observed;
 pub use rule::{Evidence, Example, Finding, Folklore, Rule, Severity, Threshold, Victim};
 pub use settings::Settings;

@@ -135,6 +135,7 @@ impl Observed {
             lost: change.lost,
             queue: Some([change.socket.queue.into(), change.socket.limit.into()]),
             inode: change.socket.inode,
+            cookie: change.socket.cookie,
             ..Victim::default()
         };
         sockets.map(victim).collect()
@@ -169,10 +170,15 @@ impl Observed {
         let name = knob.name_of(&instance);
         let (command, undo) = match knob.place {
             Place::Sysctl => (self.sysctl(knob, &name, &to), self.sysctl(knob, &name, &from)),
+            Place::Sysfs(_) => {
+                let file = format!("/sys/{}", knob.path_of(&instance));
+                (self.sysfs(&file, &to), self.sysfs(&file, &from))
+            }
             Place::Application => (format!("{name} = {to}, in the application"), format!("{name} = {from}")),
         };
         Suggestion {
             knob: name,
+            file: knob.file_of(&instance),
             instance,
             from,
             to,
@@ -180,6 +186,7 @@ impl Observed {
             why: why.into(),
             risk: knob.risk,
             memory_bytes: 0,
+            memory: knob.memory,
             scope: knob.scope,
             takes_effect: knob.takes_effect.into(),
             waits: knob.waits,
@@ -195,6 +202,20 @@ impl Observed {
         match &self.enter {
             Some(enter) if knob.scope != super::Scope::Machine => format!("{enter} {set}"),
             _ => set,
+        }
+    }
+
+    /// Devices are the namespace's own, so they are turned there, through a sysfs that belongs to it: `ip netns exec`
+    /// mounts one, `nsenter` does not.
+    fn sysfs(&self, file: &str, value: &str) -> String {
+        let write = format!("echo {value} > {}", quoted(file));
+        match &self.enter {
+            Some(enter) if enter.starts_with("ip netns exec") => format!("{enter} sh -c {}", quoted(&write)),
+            Some(enter) => {
+                let mounted = format!("mount -t sysfs none /sys && {write}");
+                format!("{enter} unshare --mount sh -c {}", quoted(&mounted))
+            }
+            None => write,
         }
     }
 }

@@ -177,6 +177,9 @@ pub struct Victim {
     /// The inode of its socket, by which its process is found.
     #[serde(skip)]
     pub inode: u32,
+    /// The kernel's number for its socket, never used again.
+    #[serde(skip)]
+    pub cookie: u64,
 }
 
 /// A setting that is often turned in this case and does not help here.

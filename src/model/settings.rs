@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// Settings by path below `/proc/sys`: `net/core/rmem_default`. Paths, because a device's name may hold dots.
+/// Settings by path below `/proc/sys` (`net/core/rmem_default`) or `/sys` (`class/net/eth0/tx_queue_len`): no path is in
+/// both. Paths, because a device's name may hold dots.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings(BTreeMap<String, String>);
 

@@ -85,6 +85,7 @@ pub fn knob(stage: &Stage, knob: &Knob) -> String {
     paragraph(&mut out, knob.help);
     let place = match knob.place {
         Place::Sysctl => format!("/proc/sys/{}", knob.path()),
+        Place::Sysfs(path) => format!("/sys/{path}"),
         Place::Application => "the application's code or configuration".into(),
     };
     field(&mut out, "stage", stage.id);
@@ -104,7 +105,7 @@ pub fn knob(stage: &Stage, knob: &Knob) -> String {
 /// Every id, a line each, in the order of the path.
 pub fn all() -> String {
     let mut out = String::new();
-    for stage in crate::stage::RECEIVE {
+    for stage in crate::stage::stages() {
         let _ = writeln!(out, "{:<44} stage    {}", stage.id, stage.title);
         for rule in stage.rules {
             let _ = writeln!(out, "  {:<42} rule     {}", rule.id, rule.title);

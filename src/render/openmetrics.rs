@@ -59,6 +59,9 @@ fn family(report: &Report, counter: &'static Counter, out: &mut dyn Write) -> io
             Instance::Only => writeln!(out, "{name} {value}")?,
             Instance::Cpu { cpu } => writeln!(out, "{name}{{cpu=\"{cpu}\"}} {value}")?,
             Instance::Device { device } => writeln!(out, "{name}{{device=\"{}\"}} {value}", label(device))?,
+            Instance::Queue { device, queue } => {
+                writeln!(out, "{name}{{device=\"{}\",queue=\"{}\"}} {value}", label(device), label(queue))?
+            }
             Instance::Socket { socket } => writeln!(out, "{name}{{socket=\"{}\"}} {value}", label(socket))?,
         }
     }

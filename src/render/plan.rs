@@ -1,40 +1,61 @@
 //! Plans and changes, as an operator reads them.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
-use super::words::{bytes, wrap};
-use crate::tune::journal::{Change, State};
-use crate::tune::persist::Setter;
-use crate::tune::plan::Plan;
+use super::words::{bytes, grouped, wrap};
+use crate::model::Evidence;
+use crate::tune::journal::{Change, State, Step};
+use crate::tune::owner::Owner;
+use crate::tune::plan::{Plan, Planned};
 use crate::tune::revert::Outcome;
 
 const WIDTH: usize = 80;
 
 /// What would be changed, and what not, and why.
-pub fn plan(plan: &Plan, owners: impl Fn(&str) -> Vec<Setter>) -> String {
+pub fn plan(plan: &Plan) -> String {
     let mut out = String::from("\nPLAN\n");
     if plan.steps.is_empty() {
         out.push_str("  nothing to change\n");
     }
     for (number, step) in plan.steps.iter().enumerate() {
         let s = &step.suggestion;
-        let _ = writeln!(out, "  {}. {} {} → {} {}", number + 1, s.knob, s.from, s.to, s.unit);
+        let _ = writeln!(out, "  {}. {} {} → {} {}", number + 1, s.name(), s.from, s.to, s.unit);
         field(&mut out, "for", &step.findings.join(", "));
+        field(&mut out, "seen", &step.evidence.iter().map(evidence).collect::<Vec<_>>().join(", "));
         field(&mut out, "why", &s.why);
-        for owner in owners(&s.knob) {
-            let text = format!("{}, line {}, sets it to {} at boot", owner.path.display(), owner.line, owner.value);
-            field(&mut out, "owner", &text);
-        }
+        field(&mut out, "owner", &owners(step));
         let memory = if s.memory_bytes > 0 { format!("; up to {}", bytes(s.memory_bytes)) } else { String::new() };
         field(&mut out, "risk", &format!("{}{memory}; acts {}", s.risk, s.takes_effect));
         let _ = writeln!(out, "     {:<6}{}", "do", s.command);
         let _ = writeln!(out, "     {:<6}{}", "undo", s.undo);
     }
-    for (what, reason) in &plan.refused {
-        let _ = writeln!(out, "  -  {what}");
-        field(&mut out, "", reason);
+    if plan.steps.len() > 1 && plan.memory_bytes() > 0 {
+        let _ = writeln!(out, "  all together: up to {}", bytes(plan.memory_bytes()));
+    }
+    for refused in &plan.refused {
+        let _ = writeln!(out, "  -  {}", refused.what);
+        field(&mut out, "", &refused.why);
     }
     out
+}
+
+fn evidence(evidence: &Evidence) -> String {
+    let instance = if evidence.instance.is_only() { String::new() } else { format!(" ({})", evidence.instance) };
+    format!("{}{instance} {}", evidence.counter, grouped(evidence.delta))
+}
+
+/// Who sets it now.
+fn owners(step: &Planned) -> String {
+    if step.owners.is_empty() {
+        let s = &step.suggestion;
+        let knob = crate::stage::knobs().map(|(_, knob)| knob).find(|knob| knob.name_of(&s.instance) == s.knob);
+        let is_default = knob.is_some_and(|knob| knob.default.split([' ', ',', ';']).any(|word| word == s.from));
+        let by_hand = "nobody known here: no file and no service sets it, so it was set by hand";
+        return if is_default { "the kernel's default: no file and no service sets it" } else { by_hand }.into();
+    }
+    let owners: Vec<String> = step.owners.iter().map(Owner::to_string).collect();
+    owners.join("; ") + ": this would overwrite the change"
 }
 
 /// What was changed just now.
@@ -55,20 +76,40 @@ pub fn applied(change: &Change) -> String {
 pub fn verdicts(change: &Change, outcomes: &[Outcome]) -> String {
     let mut out = String::from("\nVERDICT\n");
     for step in &change.steps {
-        let _ = writeln!(out, "  {} {} → {}", step.knob, step.from, step.to);
-        field(&mut out, "", step.verdict.as_deref().unwrap_or("not judged"));
-        if step.waits && step.verdict.as_deref().is_some_and(|verdict| verdict.starts_with("pending")) {
-            field(&mut out, "", "It acts on new sockets only: restart the application named above.");
-        }
+        let _ = writeln!(out, "  {} {} → {}", step.name(), step.from, step.to);
+        field(&mut out, "", &verdict(step));
     }
     for outcome in outcomes {
         let _ = writeln!(out, "  taken back: {} {}", outcome.knob, outcome.what);
     }
+    if change.steps.iter().any(Step::undecided) {
+        out.push_str("  'netstat-deep history --verify' judges later what is not known yet\n");
+    }
     out
 }
 
-/// One change of the journal.
-pub fn change(change: &Change) -> String {
+fn verdict(step: &Step) -> String {
+    step.verdict.as_ref().map_or_else(|| "not judged".into(), ToString::to_string)
+}
+
+/// Where a change is kept over a reboot, and who sets the same.
+pub fn kept(files: &[PathBuf], conflicts: impl Iterator<Item = Owner>) -> String {
+    let mut out = String::new();
+    for file in files {
+        let _ = writeln!(out, "\nKept over a reboot by {}", file.display());
+    }
+    for owner in conflicts {
+        let _ = writeln!(out, "  but {owner}");
+    }
+    out
+}
+
+/// All changes of the journal, the oldest first.
+pub fn history(changes: &[Change]) -> String {
+    changes.iter().map(change).collect()
+}
+
+fn change(change: &Change) -> String {
     let place = change.netns.reference.as_deref().map_or(String::new(), |name| format!(", in {name}"));
     let mut out = format!("{}  {}  by {}{place}\n", change.id, change.at, change.who);
     for step in &change.steps {
@@ -80,10 +121,10 @@ pub fn change(change: &Change) -> String {
             State::LeftAlone => "left alone: somebody changed it since",
             State::Gone => "gone with its namespace or a reboot",
         };
-        let _ = writeln!(out, "   {} {} → {}  ({state})", step.knob, step.from, step.to);
+        let _ = writeln!(out, "   {} {} → {}  ({state})", step.name(), step.from, step.to);
         field(&mut out, "for", &step.findings.join(", "));
-        if let Some(verdict) = &step.verdict {
-            field(&mut out, "", verdict);
+        if step.verdict.is_some() {
+            field(&mut out, "", &verdict(step));
         }
     }
     out

@@ -8,9 +8,10 @@ pub mod link;
 pub mod netlink;
 pub mod owner;
 pub mod place;
+pub mod settings;
 pub mod sheet;
 pub mod sockdiag;
-pub mod sysctl;
+pub mod sysfs;
 pub mod text;
 
 pub use host::Host;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::error::{Error, near_misses};
+use crate::error::{Error, did_you_mean};
 
 /// Where `ip netns` keeps its names.
 const NAMED: &str = "/run/netns";
@@ -65,19 +65,28 @@ impl Place {
         let Some(namespace) = &self.namespace else { return Ok(work()) };
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).map_err(
-                    |e| match e {
-                        rustix::io::Errno::PERM => {
-                            Error::missing("this network namespace can't be entered: not permitted")
-                                .hint("run as root, or with CAP_SYS_ADMIN")
-                        }
-                        _ => Error::usage(format!("'{}' is no network namespace: {e}", self.reference))
-                            .hint("give a name that 'ip netns' shows, a path like /run/netns/NAME, or pid:N"),
-                    },
-                )?;
+                self.move_into(namespace)?;
                 Ok(work())
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Runs `work` on the calling thread, moved into the namespace for that time and back to `home`.
+    pub fn visit<T>(&self, home: &Place, work: impl FnOnce() -> T) -> Result<T, Error> {
+        let (Some(there), Some(back)) = (&self.namespace, &home.namespace) else { return Ok(work()) };
+        self.move_into(there)?;
+        let done = work();
+        self.move_into(back)?;
+        Ok(done)
+    }
+
+    fn move_into(&self, namespace: &OwnedFd) -> Result<(), Error> {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|e| match e {
+            rustix::io::Errno::PERM => Error::missing("this network namespace can't be entered: not permitted")
+                .hint("run as root, or with CAP_SYS_ADMIN"),
+            _ => Error::usage(format!("'{}' is no network namespace: {e}", self.reference))
+                .hint("give a name that 'ip netns' shows, a path like /run/netns/NAME, or pid:N"),
         })
     }
 }
@@ -88,12 +97,7 @@ fn who_is_there(wrong: &str) -> String {
             entries.flatten().map(|entry| super::text::printable(entry.file_name().as_encoded_bytes())).collect()
         })
         .unwrap_or_default();
-    let near = near_misses(wrong, names.into_iter());
-    if near.is_empty() {
-        "'ip netns' lists the names; a path or pid:N is taken too".into()
-    } else {
-        format!("did you mean {}?", near.join(" or "))
-    }
+    did_you_mean(wrong, names.into_iter(), "'ip netns' lists the names; a path or pid:N is taken too")
 }
 
 /// Every namespace that can be found: the named ones, then those of processes. May hold the same one more than once.

@@ -60,6 +60,26 @@ pub fn read(host: &Host, only: Option<Protocol>) -> io::Result<(SocketSums, Dump
     Ok((sums, dumped))
 }
 
+/// Of these sockets of the calling thread's network namespace, by cookie, those that still exist.
+pub fn alive(host: &Host, cookies: &[u64]) -> io::Result<Vec<u64>> {
+    let mut client = Client::new(host, Family::SockDiag);
+    let mut found = Vec::new();
+    for query in &QUERIES {
+        let before = found.len();
+        let take = |found: &mut Vec<u64>, payload: &[u8]| {
+            let socket = parse(payload, query.kind());
+            found.extend(socket.map(|socket| socket.cookie).filter(|cookie| cookies.contains(cookie)));
+            socket.is_some()
+        };
+        match client.dump(&query.request(), &mut found, |found| found.truncate(before), take) {
+            // A kernel without IPv6 has no such sockets.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && query.name != "udp4" => {}
+            dumped => drop(dumped?),
+        }
+    }
+    Ok(found)
+}
+
 /// The answer to one query; what came before it is kept, for the case that the dump must start over.
 struct Part {
     kind: Protocol,
@@ -136,6 +156,9 @@ mod tests {
             .unwrap();
         let ours = found.iter().find(|socket| socket.local == udp.local_addr().unwrap()).unwrap();
         assert!(ours.limit > 0 && ours.inode > 0 && ours.cookie > 0);
+        assert_eq!(alive(&Host::Live, &[ours.cookie, u64::MAX]).unwrap(), [ours.cookie]);
+        drop(udp);
+        assert!(alive(&Host::Live, &[ours.cookie]).unwrap().is_empty());
     }
 
     proptest! {

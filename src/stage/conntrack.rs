@@ -2,7 +2,8 @@
 
 use crate::counters;
 use crate::model::{
-    Example, Finding, Flow, Knob, Observed, Place, Risk, Rule, Scope, Severity, Stage, Threshold, Unit, power_of_two,
+    Example, Finding, Flow, Knob, Memory, Observed, Place, Risk, Rule, Scope, Severity, Stage, Threshold, Unit,
+    power_of_two,
 };
 use crate::source::groups::{CONNTRACK, NF_CONNTRACK};
 
@@ -83,9 +84,9 @@ fn filled(count: u64) -> Observed {
 fn table_full(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let lost = seen.delta(&DROP);
     // Where the fill can't be read, a loss is still a loss.
-    let (peak, max) = match (seen.changes.gauge(&COUNT), seen.changes.gauge(&MAX)) {
-        (Some((peak, _)), Some((_, max))) => (peak, max),
-        _ => (0, 0),
+    let (peak, max, known) = match (seen.changes.gauge(&COUNT), seen.changes.gauge(&MAX)) {
+        (Some((peak, _)), Some((_, max))) => (peak, max, true),
+        _ => (0, 0, false),
     };
     // 0 switches the limit off.
     let fill = if max == 0 { 0.0 } else { peak as f64 * 100.0 / max as f64 };
@@ -99,9 +100,10 @@ fn table_full(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     } else {
         return Vec::new();
     };
-    let why = match max {
-        0 => format!("{lost} packets were dropped; how full the table is can't be read"),
-        _ => format!("at its fullest, {peak} of {max} entries were in use; {lost} packets were dropped"),
+    let why = match (known, max) {
+        (false, _) => format!("{lost} packets were dropped; how full the table is can't be read"),
+        (true, 0) => format!("{lost} packets were dropped, although no limit is set; {peak} entries were in use"),
+        (true, _) => format!("at its fullest, {peak} of {max} entries were in use; {lost} packets were dropped"),
     };
     let mut finding = Finding::new(rule, severity, Scope::Netns, lost, why);
     if lost > 0 {
@@ -111,9 +113,11 @@ fn table_full(seen: &Observed, rule: &Rule) -> Vec<Finding> {
         finding.evidence.push(seen.evidence(&COUNT, Some(max as f64 * warning / 100.0)));
     }
     if severity == Severity::Info {
-        let reason = match max {
-            0 => "whether the table is full can't be told: nf_conntrack_count and nf_conntrack_max can't be read here",
-            _ => "the table has room: the drops come from want of memory, or from entries that could not be made",
+        let reason = match known {
+            false => {
+                "whether the table is full can't be told: nf_conntrack_count and nf_conntrack_max can't be read here"
+            }
+            true => "the table has room: the drops come from want of memory, or from entries that could not be made",
         };
         finding.no_setting_helps = Some(reason.into());
         return vec![finding];
@@ -141,6 +145,7 @@ static CONNTRACK_MAX: Knob = Knob {
     harm: "320 bytes of kernel memory an entry; long hash chains unless nf_conntrack_buckets grows too",
     takes_effect: "at once",
     waits: false,
+    memory: Memory::Kernel,
     keep: "sysctl.d, and the module in modules-load.d: the key exists only once it is loaded",
 };
 

@@ -2,8 +2,8 @@
 
 use crate::counters;
 use crate::model::{
-    Change, Example, Finding, Flow, Instance, Knob, Observed, Place, Risk, Rule, Scope, Severity, Stage, Threshold,
-    Unit,
+    Change, Example, Finding, Flow, Instance, Knob, Memory, Observed, Place, Risk, Rule, Scope, Severity, Stage,
+    Threshold, Unit,
 };
 use crate::source::groups::{IP, IP_EXT, IP6, RT_CACHE, SOCKSTAT, SOCKSTAT6, TCP_EXT};
 use crate::stage::link;
@@ -156,7 +156,7 @@ fn reverse_path(seen: &Observed, rule: &Rule) -> Vec<Finding> {
         1 => finding.why = format!("{names} filters strictly, and is the only device with traffic that does"),
         _ => finding.why = format!("{names} filter strictly; the counter does not say which of them dropped"),
     }
-    for (device, _) in strict.iter().take(3) {
+    for (device, _) in strict.iter().take(MOST_DEVICES) {
         finding.suggestions.push(seen.suggest(
             &RP_FILTER,
             Instance::device(device.clone()),
@@ -167,6 +167,9 @@ fn reverse_path(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     }
     vec![finding]
 }
+
+/// Devices for which loose filtering is suggested, the busiest ones, at most.
+const MOST_DEVICES: usize = 8;
 
 /// Devices in strict mode that received something in the window, the busiest first: the counter is one for the
 /// namespace.
@@ -206,6 +209,7 @@ static RP_FILTER: Knob = Knob {
     harm: "senders can pretend to be any host that is routed somewhere",
     takes_effect: "at once",
     waits: false,
+    memory: Memory::Kernel,
     keep: "sysctl.d",
 };
 
@@ -222,6 +226,7 @@ static RP_FILTER_ALL: Knob = Knob {
     harm: "acts on every device",
     takes_effect: "at once",
     waits: false,
+    memory: Memory::Kernel,
     keep: "sysctl.d",
 };
 

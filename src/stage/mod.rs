@@ -5,6 +5,8 @@ pub mod arp;
 pub mod backlog;
 pub mod conntrack;
 pub mod driver_rx;
+pub mod driver_tx;
+pub mod egress;
 pub mod forward;
 pub mod gro;
 pub mod ingress;
@@ -12,6 +14,7 @@ pub mod interrupt;
 pub mod ip_in;
 pub mod link;
 pub mod netfilter;
+pub mod qdisc;
 pub mod read;
 pub mod ring;
 pub mod socket_memory;
@@ -44,19 +47,27 @@ pub static RECEIVE: &[&Stage] = &[
     &read::STAGE,
 ];
 
+/// The send path, as far as something can be turned on it.
+pub static SEND: &[&Stage] = &[&egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
+
+/// Every stage, in the order of the paths.
+pub fn stages() -> impl Iterator<Item = &'static Stage> {
+    RECEIVE.iter().chain(SEND).copied()
+}
+
 /// Every counter, with its stage.
 pub fn counters() -> impl Iterator<Item = (&'static Stage, &'static Counter)> {
-    RECEIVE.iter().flat_map(|stage| stage.counters.iter().map(move |counter| (*stage, *counter)))
+    stages().flat_map(|stage| stage.counters.iter().map(move |counter| (stage, *counter)))
 }
 
 /// Every rule, with its stage.
 pub fn rules() -> impl Iterator<Item = (&'static Stage, &'static Rule)> {
-    RECEIVE.iter().flat_map(|stage| stage.rules.iter().map(move |rule| (*stage, *rule)))
+    stages().flat_map(|stage| stage.rules.iter().map(move |rule| (stage, *rule)))
 }
 
 /// Every knob, with its stage.
 pub fn knobs() -> impl Iterator<Item = (&'static Stage, &'static Knob)> {
-    RECEIVE.iter().flat_map(|stage| stage.knobs.iter().map(move |knob| (*stage, *knob)))
+    stages().flat_map(|stage| stage.knobs.iter().map(move |knob| (stage, *knob)))
 }
 
 /// The counters of one kernel table, wherever on the path they are declared.

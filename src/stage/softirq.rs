@@ -15,6 +15,8 @@ counters! {
     NET_TX = SOFTIRQS.total("NET_TX", Unit::Runs);
     /// Time that a CPU spent in softirqs of all kinds. fs/proc/stat.c show_stat(), 7th time of the line; in 1/USER_HZ s.
     SOFTIRQ = CPU.total("softirq", Unit::Ticks).column(6);
+    /// Time that a CPU had nothing to do. fs/proc/stat.c show_stat(), 4th time of the line; in 1/USER_HZ s.
+    IDLE = CPU.total("idle", Unit::Ticks).column(3);
 }
 
 /// R4.

@@ -2,8 +2,8 @@
 
 use crate::counters;
 use crate::model::{
-    Example, Finding, Flow, Knob, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket, SocketChange, Stage,
-    Threshold, Unit, power_of_two,
+    Example, Finding, Flow, Knob, Memory, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket, SocketChange,
+    Stage, Threshold, Unit, power_of_two,
 };
 use crate::source::groups::{TCP, TCP_EXT};
 
@@ -217,6 +217,7 @@ static SOMAXCONN: Knob = Knob {
     harm: "memory for connections that nobody serves yet; hides a slow application",
     takes_effect: "at the next listen(): restart the application",
     waits: true,
+    memory: Memory::Kernel,
     keep: "sysctl.d",
 };
 
@@ -233,6 +234,7 @@ static LISTEN_BACKLOG: Knob = Knob {
     harm: "memory for connections that nobody serves yet",
     takes_effect: "at the next listen(): restart the application",
     waits: true,
+    memory: Memory::Kernel,
     keep: "the application's configuration",
 };
 

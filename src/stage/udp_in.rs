@@ -3,8 +3,8 @@
 use crate::counters;
 use crate::model::flow::APPLICATION;
 use crate::model::{
-    Example, Finding, Flow, Knob, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket, SocketChange, Stage,
-    Threshold, Unit, power_of_two,
+    Example, Finding, Flow, Knob, Memory, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket, SocketChange,
+    Stage, Threshold, Unit, power_of_two,
 };
 use crate::source::groups::{SOCKSTAT, SOCKSTAT6, UDP, UDP_LITE, UDP_LITE6, UDP6};
 
@@ -240,6 +240,7 @@ static RMEM_DEFAULT: Knob = Knob {
     harm: "every UDP and raw socket on the machine may hold that much",
     takes_effect: "for new sockets only: restart the application",
     waits: true,
+    memory: Memory::Udp,
     keep: "sysctl.d",
 };
 
@@ -257,6 +258,7 @@ static RMEM_MAX: Knob = Knob {
     harm: "every application may take that much for each socket",
     takes_effect: "when the application next sets SO_RCVBUF: restart it",
     waits: true,
+    memory: Memory::Udp,
     keep: "sysctl.d",
 };
 
@@ -274,6 +276,7 @@ static SO_RCVBUF: Knob = Knob {
     harm: "memory of this socket",
     takes_effect: "when the application sets it",
     waits: true,
+    memory: Memory::Udp,
     keep: "the application's configuration",
 };
 

@@ -2,9 +2,10 @@
 
 use std::io;
 
-use super::journal::{Change, Journal, State, Step};
-use super::plan::Plan;
+use super::journal::{Change, Journal, Loser, State, Step};
+use super::plan::{Plan, Planned};
 use super::revert;
+use crate::model::Victim;
 
 /// Where settings are read and written. Each in the namespace that its scope asks for.
 pub trait Panel {
@@ -21,6 +22,8 @@ pub trait Panel {
 pub enum Failed {
     /// A check failed before anything was written: one line for each.
     Check(Vec<String>),
+    /// A setting may not be written here, or does not exist; nothing was.
+    Forbidden(Vec<String>),
     /// A step failed; what had been written was undone.
     RolledBack(String),
     /// A step failed, and not all could be undone: what went wrong, then what is left.
@@ -29,34 +32,50 @@ pub enum Failed {
 
 /// The steps of a plan, as the journal keeps them.
 pub fn steps(plan: &Plan) -> Vec<Step> {
-    let step = |planned: &super::plan::Planned| Step {
-        knob: planned.suggestion.knob.clone(),
-        path: path_of(&planned.suggestion.knob),
-        scope: planned.suggestion.scope,
-        from: planned.suggestion.from.clone(),
-        to: planned.suggestion.to.clone(),
-        findings: planned.findings.clone(),
-        why: planned.suggestion.why.clone(),
-        waits: planned.suggestion.waits,
-        state: State::Planned,
-        verdict: None,
-    };
-    plan.steps.iter().map(step).collect()
+    plan.steps.iter().filter_map(step).collect()
 }
 
-/// `net.ipv4.conf.eth0/100.rp_filter` is `net/ipv4/conf/eth0.100/rp_filter` below `/proc/sys`, as sysctl(8) has it.
-fn path_of(name: &str) -> String {
-    let swap = |c| match c {
-        '.' => '/',
-        '/' => '.',
-        c => c,
-    };
-    name.chars().map(swap).collect()
+fn step(planned: &Planned) -> Option<Step> {
+    let suggestion = planned.suggestion.clone();
+    let named = suggestion.name() != suggestion.knob;
+    Some(Step {
+        instance: if named { suggestion.instance.to_string() } else { String::new() },
+        // Without a file it is the application's.
+        file: suggestion.file?,
+        knob: suggestion.knob,
+        scope: suggestion.scope,
+        from: suggestion.from,
+        to: suggestion.to,
+        findings: planned.findings.clone(),
+        why: suggestion.why,
+        waits: suggestion.waits,
+        victims: planned.victims.iter().map(loser).collect(),
+        partial: planned.partial,
+        state: State::Planned,
+        verdict: None,
+    })
+}
+
+fn loser(victim: &Victim) -> Loser {
+    let process = victim.comm.as_deref().zip(victim.pid).map(|(comm, pid)| format!("{comm}[{pid}]"));
+    let who: Vec<String> = process.into_iter().chain(victim.unit.clone()).collect();
+    Loser { cookie: victim.cookie, local: victim.local.clone().unwrap_or_default(), who: who.join(", ") }
 }
 
 /// Makes `change`. Its steps say afterwards how far each is.
 pub fn apply(change: &mut Change, panel: &dyn Panel, journal: &Journal) -> Result<(), Failed> {
-    let wrong: Vec<String> = change.steps.iter().filter_map(|step| check(step, panel).err()).collect();
+    let mut forbidden = Vec::new();
+    let mut wrong = Vec::new();
+    for step in &change.steps {
+        match check(step, panel) {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => wrong.push(why),
+            Err(why) => forbidden.push(why),
+        }
+    }
+    if !forbidden.is_empty() {
+        return Err(Failed::Forbidden([forbidden, wrong].concat()));
+    }
     if !wrong.is_empty() {
         return Err(Failed::Check(wrong));
     }
@@ -69,13 +88,12 @@ pub fn apply(change: &mut Change, panel: &dyn Panel, journal: &Journal) -> Resul
     Ok(())
 }
 
-/// It is there, may be written, and still has the value that the plan saw.
-fn check(step: &Step, panel: &dyn Panel) -> Result<(), String> {
-    let now = panel.read(step).map_err(|e| format!("{} can't be read: {}", step.knob, reason(&e)))?;
-    if now != step.from {
-        return Err(format!("{} is {now} now, not {} as the plan saw it", step.knob, step.from));
-    }
-    panel.writable(step).map_err(|e| format!("{} can't be written: {}", step.knob, reason(&e)))
+/// It is there and may be written (else an error), and still has the value that the plan saw (else the inner one).
+fn check(step: &Step, panel: &dyn Panel) -> Result<Result<(), String>, String> {
+    let now = panel.read(step).map_err(|e| format!("{} can't be read: {}", step.name(), reason(&e)))?;
+    panel.writable(step).map_err(|e| format!("{} can't be written: {}", step.name(), reason(&e)))?;
+    let differs = || format!("{} is {now} now, not {} as the plan saw it", step.name(), step.from);
+    Ok(if now == step.from { Ok(()) } else { Err(differs()) })
 }
 
 fn make(change: &mut Change, at: usize, panel: &dyn Panel, journal: &Journal) -> Result<(), String> {
@@ -87,10 +105,10 @@ fn make(change: &mut Change, at: usize, panel: &dyn Panel, journal: &Journal) ->
         return Err(why);
     }
     let step = &change.steps[at];
-    panel.write(step, &step.to).map_err(|e| format!("{} = {} was refused: {}", step.knob, step.to, reason(&e)))?;
-    let now = panel.read(step).map_err(|e| format!("{} can't be read back: {}", step.knob, reason(&e)))?;
+    panel.write(step, &step.to).map_err(|e| format!("{} = {} was refused: {}", step.name(), step.to, reason(&e)))?;
+    let now = panel.read(step).map_err(|e| format!("{} can't be read back: {}", step.name(), reason(&e)))?;
     if now != step.to {
-        return Err(format!("{} was set to {}, but the kernel made it {now}", step.knob, step.to));
+        return Err(format!("{} was set to {}, but the kernel made it {now}", step.name(), step.to));
     }
     change.steps[at].state = State::Written;
     note(change)
@@ -114,7 +132,7 @@ pub(super) fn reason(error: &io::Error) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::Scope;
+    use crate::model::{Scope, SettingFile};
     use crate::tune::journal::{new_change, read};
     use std::cell::RefCell;
     use std::collections::HashMap;
@@ -131,18 +149,18 @@ pub(super) mod tests {
 
     impl Panel for Desk {
         fn read(&self, step: &Step) -> io::Result<String> {
-            self.values.borrow().get(&step.path).cloned().ok_or(io::ErrorKind::NotFound.into())
+            self.values.borrow().get(&step.file.path).cloned().ok_or(io::ErrorKind::NotFound.into())
         }
 
         fn write(&self, step: &Step, value: &str) -> io::Result<()> {
-            if self.stuck == Some(step.path.as_str()) {
+            if self.stuck == Some(step.file.path.as_str()) {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
             let value = match self.clamped {
-                Some((path, clamped)) if path == step.path && value == step.to => clamped,
+                Some((path, clamped)) if path == step.file.path && value == step.to => clamped,
                 _ => value,
             };
-            self.values.borrow_mut().insert(step.path.clone(), value.into());
+            self.values.borrow_mut().insert(step.file.path.clone(), value.into());
             Ok(())
         }
 
@@ -154,28 +172,26 @@ pub(super) mod tests {
     pub fn change(names: &[&str]) -> (Change, Desk) {
         let step = |name: &&str| Step {
             knob: (*name).into(),
-            path: path_of(name),
+            instance: String::new(),
+            file: SettingFile { path: name.replace('.', "/"), ..SettingFile::default() },
             scope: Scope::Machine,
             from: "1".into(),
             to: "2".into(),
             findings: Vec::new(),
             why: String::new(),
             waits: false,
+            victims: Vec::new(),
+            partial: false,
             state: State::Planned,
             verdict: None,
         };
         let change = Change { steps: names.iter().map(step).collect(), ..new_change(1) };
-        let values = change.steps.iter().map(|step| (step.path.clone(), step.from.clone())).collect();
+        let values = change.steps.iter().map(|step| (step.file.path.clone(), step.from.clone())).collect();
         (change, Desk { values: RefCell::new(values), ..Desk::default() })
     }
 
     fn states(change: &Change) -> Vec<&State> {
         change.steps.iter().map(|step| &step.state).collect()
-    }
-
-    #[test]
-    fn names_become_paths_as_sysctl_has_it() {
-        assert_eq!(path_of("net.ipv4.conf.eth0/100.rp_filter"), "net/ipv4/conf/eth0.100/rp_filter");
     }
 
     #[test]

@@ -6,17 +6,19 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::verify::{Judgement, Measured};
 use crate::error::Error;
-use crate::model::Scope;
+use crate::model::{Scope, SettingFile};
 
 /// Where changes are kept, unless --state-dir says otherwise.
 pub const DEFAULT: &str = "/var/lib/netstat-deep/journal";
 const VERSION: u32 = 1;
 
 /// One change: what one run of `--apply` did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Version of this format.
     pub version: u32,
@@ -39,12 +41,15 @@ pub struct Change {
     /// The folder (as /etc) in which it is kept over a reboot, or will be once it is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persist: Option<PathBuf>,
+    /// The window in which the findings were made, so that what the change did can be judged later, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Measured>,
     /// Its steps, in order.
     pub steps: Vec<Step>,
 }
 
 /// A network namespace, so that it can be found again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Namespace {
     /// `net:[4026531840]`: may be used again after the namespace is gone.
     pub id: Option<String>,
@@ -55,12 +60,16 @@ pub struct Namespace {
 }
 
 /// One setting.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// Its name.
     pub knob: String,
-    /// Its path below /proc/sys.
-    pub path: String,
+    /// Of which device and queue, where the name does not say it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instance: String,
+    /// Its file.
+    #[serde(flatten)]
+    pub file: SettingFile,
     /// What it governs: a machine-wide one is written from the host's own namespace.
     pub scope: Scope,
     /// Its value before.
@@ -73,15 +82,32 @@ pub struct Step {
     pub why: String,
     /// True if it acts only on what is made after the change.
     pub waits: bool,
+    /// The sockets whose loss asked for it. Empty: none in particular.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub victims: Vec<Loser>,
+    /// True if other sockets lose by the same rule for a reason that this setting does not touch.
+    #[serde(default)]
+    pub partial: bool,
     /// How far it is.
     pub state: State,
-    /// What it did, with the numbers; absent until that was measured.
+    /// What it did; absent until that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<String>,
+    pub verdict: Option<Judgement>,
+}
+
+/// A socket that lost packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Loser {
+    /// The kernel's number for it, never used again.
+    pub cookie: u64,
+    /// The address it is bound to.
+    pub local: String,
+    /// Whose it is: `dnsd[1423], dnsd.service`. Empty if that could not be found out.
+    pub who: String,
 }
 
 /// How far a step is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Not written.
@@ -99,6 +125,16 @@ pub enum State {
 }
 
 impl Step {
+    /// Its name, and the device and queue where the name does not say them.
+    pub fn name(&self) -> String {
+        if self.instance.is_empty() { self.knob.clone() } else { format!("{} of {}", self.knob, self.instance) }
+    }
+
+    /// True if it is in force, and what it did is not known yet.
+    pub fn undecided(&self) -> bool {
+        self.state == State::Written && self.verdict.as_ref().is_none_or(|judged| judged.verdict.undecided())
+    }
+
     /// True if its new value may still be in force.
     pub fn open(&self) -> bool {
         matches!(self.state, State::Writing | State::Written)
@@ -131,6 +167,16 @@ pub struct Damaged {
     pub path: PathBuf,
     /// What is wrong with it.
     pub why: String,
+    /// True if its copy is whole: then nothing is lost.
+    pub copied: bool,
+}
+
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Damaged { path, why, copied } = self;
+        let instead = if *copied { "; its copy is used" } else { ", and is left as it is" };
+        write!(f, "{} can't be read{instead}: {why}", path.display())
+    }
 }
 
 impl Journal {
@@ -177,10 +223,12 @@ impl Journal {
         Ok(numbers(&self.folder)?.into_iter().max().unwrap_or(0) + 1)
     }
 
-    /// Puts a change on disk: when this returns it is there, whatever happens next.
+    /// Puts a change on disk, twice: when this returns it is there, whatever happens next. The copy is written first, so
+    /// it never knows less than the file that it stands in for.
     pub fn put(&self, change: &Change) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(change)?;
         text.push(b'\n');
+        self.replace(&copy_name(change.id), &text)?;
         self.replace(&file_name(change.id), &text)
     }
 
@@ -199,11 +247,17 @@ pub fn read(folder: &Path) -> io::Result<(Vec<Change>, Vec<Damaged>)> {
     let (mut changes, mut damaged) = (Vec::new(), Vec::new());
     let mut ids = numbers(folder)?;
     ids.sort_unstable();
+    ids.dedup();
     for id in ids {
+        let open = |path: &Path| std::fs::read(path).map_err(|e| e.to_string()).and_then(|bytes| parse(&bytes, id));
         let path = folder.join(file_name(id));
-        match std::fs::read(&path).map_err(|e| e.to_string()).and_then(|bytes| parse(&bytes, id)) {
+        match open(&path) {
             Ok(change) => changes.push(change),
-            Err(why) => damaged.push(Damaged { path, why }),
+            Err(why) => {
+                let copy = open(&folder.join(copy_name(id))).ok();
+                damaged.push(Damaged { path, why, copied: copy.is_some() });
+                changes.extend(copy);
+            }
         }
     }
     Ok((changes, damaged))
@@ -233,6 +287,7 @@ pub fn new_change(id: u64) -> Change {
         netns: Namespace::default(),
         confirm_by: None,
         persist: None,
+        before: None,
         steps: Vec::new(),
     }
 }
@@ -241,12 +296,20 @@ fn file_name(id: u64) -> String {
     format!("{id:06}.json")
 }
 
+fn copy_name(id: u64) -> String {
+    format!("{id:06}.copy")
+}
+
 fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     let entries = match std::fs::read_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok();
+    let number = |entry: std::fs::DirEntry| {
+        let name = entry.file_name();
+        let (number, ending) = name.to_str()?.split_once('.')?;
+        matches!(ending, "json" | "copy").then_some(number.parse().ok()?)
+    };
     Ok(entries.flatten().filter_map(number).collect())
 }
 
@@ -257,13 +320,16 @@ mod tests {
     fn change() -> Change {
         let step = Step {
             knob: "net.core.somaxconn".into(),
-            path: "net/core/somaxconn".into(),
+            instance: String::new(),
+            file: SettingFile { path: "net/core/somaxconn".into(), ..SettingFile::default() },
             scope: Scope::Netns,
             from: "8".into(),
             to: "128".into(),
             findings: vec!["accept-queue-overflow".into()],
             why: "room".into(),
             waits: false,
+            victims: Vec::new(),
+            partial: false,
             state: State::Writing,
             verdict: None,
         };
@@ -291,16 +357,33 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_cut_anywhere_is_reported_and_kept() {
+    fn a_journal_cut_anywhere_loses_no_step() {
         let folder = tempfile::tempdir().unwrap();
-        let text = serde_json::to_vec_pretty(&change()).unwrap();
+        Journal::open(folder.path()).unwrap().put(&change()).unwrap();
         let path = folder.path().join("000001.json");
-        for length in 0..text.len() {
+        let text = std::fs::read(&path).unwrap();
+        for length in 0..text.len() - 1 {
             std::fs::write(&path, &text[..length]).unwrap();
             let (changes, damaged) = read(folder.path()).unwrap();
+            assert_eq!(changes, [change()], "cut at {length}");
+            assert!(damaged.len() == 1 && damaged[0].copied);
+            assert_eq!(std::fs::read(&path).unwrap().len(), length, "the file is kept");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(read(folder.path()).unwrap().0, [change()]);
+    }
+
+    #[test]
+    fn a_journal_of_which_both_files_are_cut_is_reported_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = serde_json::to_vec_pretty(&change()).unwrap();
+        for length in 0..text.len() {
+            for name in ["000001.json", "000001.copy"] {
+                std::fs::write(folder.path().join(name), &text[..length]).unwrap();
+            }
+            let (changes, damaged) = read(folder.path()).unwrap();
             assert!(changes.is_empty(), "cut at {length}");
-            assert_eq!(damaged.len(), 1);
-            assert_eq!(std::fs::read(&path).unwrap().len(), length);
+            assert!(damaged.len() == 1 && !damaged[0].copied);
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod journal;
+pub mod owner;
 pub mod persist;
 pub mod plan;
 pub mod revert;

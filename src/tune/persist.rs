@@ -1,4 +1,7 @@
-//! Keeping a change over a reboot: a file in sysctl.d that holds our keys only. And who else sets a key.
+//! Keeping a change over a reboot: files that hold our settings only, each with what asked for it. Sysctls go into
+//! sysctl.d. What is not a sysctl goes into a rule of udev, which also acts when the device comes back: a systemd.link
+//! file would replace the distribution's whole (systemd.link(5): the first that matches is used, no other), and tmpfiles
+//! would miss a device that comes later.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,154 +9,192 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::Step;
+use crate::model::Tree;
 
-const FILE: &str = "sysctl.d/90-netstat-deep.conf";
 const HEAD: &str = "# Written by netstat-deep; 'netstat-deep revert' removes what it wrote.\n";
-/// Where systemd-sysctl looks besides /etc/sysctl.d. A file of the same name in an earlier folder hides a later one
-/// (sysctl.d(5)).
-const OTHER_FOLDERS: [&str; 3] = ["/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d"];
+/// Sysctls that are there only once a module is loaded: systemd-modules-load(8) does it before systemd-sysctl(8).
+const MODULES: [(&str, &str); 2] = [("net.netfilter.nf_conntrack_", "nf_conntrack"), ("net.bridge.", "br_netfilter")];
 
-/// A line of a file that sets a key.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Setter {
-    /// The file.
-    pub path: PathBuf,
-    /// The line, counted from 1.
-    pub line: usize,
-    /// The value that it sets.
-    pub value: String,
+/// Our file of sysctls below `etc`.
+pub fn sysctl_file(etc: &Path) -> PathBuf {
+    etc.join("sysctl.d/90-netstat-deep.conf")
 }
 
-/// Our file below `etc`.
-pub fn file(etc: &Path) -> PathBuf {
-    etc.join(FILE)
+/// Our file of udev's rules below `etc`.
+pub fn udev_file(etc: &Path) -> PathBuf {
+    etc.join("udev/rules.d/90-netstat-deep.rules")
 }
 
-/// Writes the keys of `steps` into our file, beside those that are there.
-pub fn keep(etc: &Path, steps: &[&Step]) -> io::Result<PathBuf> {
-    let mut entries = ours(etc)?;
-    for step in steps {
-        let why = format!("{} (was {})", step.findings.join(", "), step.from);
-        entries.insert(step.knob.clone(), (why, step.to.clone()));
+/// Our list of modules below `etc`.
+fn modules_file(etc: &Path) -> PathBuf {
+    etc.join("modules-load.d/90-netstat-deep.conf")
+}
+
+/// Lines by what they set, each with the reason.
+type Entries = BTreeMap<String, String>;
+
+/// Writes `steps` into our files, beside what is there. Returns the files.
+pub fn keep(etc: &Path, steps: &[&Step]) -> io::Result<Vec<PathBuf>> {
+    change(etc, |file, entries| {
+        for step in steps {
+            let why = format!("{} (was {})", step.findings.join(", "), step.from);
+            for line in lines(step, file) {
+                entries.retain(|other, _| target(other) != target(&line));
+                entries.insert(line, why.clone());
+            }
+        }
+    })
+}
+
+/// Takes `steps` out of our files; an empty file is removed. Returns the files that held any.
+pub fn forget(etc: &Path, steps: &[&Step]) -> io::Result<Vec<PathBuf>> {
+    change(etc, |file, entries| {
+        let still = |entries: &Entries, module: &str| {
+            let key = MODULES.iter().find(|(_, name)| *name == module).map_or("", |(key, _)| key);
+            entries.keys().any(|line| line.starts_with(key))
+        };
+        let sysctls = if file == Kept::Modules { read(&sysctl_file(etc)).unwrap_or_default() } else { Entries::new() };
+        for line in steps.iter().flat_map(|step| lines(step, file)) {
+            // A module is needed as long as any of our keys is its.
+            if file != Kept::Modules || !still(&sysctls, &line) {
+                entries.remove(&line);
+            }
+        }
+    })
+}
+
+/// What a file of ours holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Kept {
+    Sysctls,
+    Rules,
+    Modules,
+}
+
+/// The lines by which a step is kept in this file.
+fn lines(step: &Step, file: Kept) -> Vec<String> {
+    match (file, step.file.tree) {
+        (Kept::Sysctls, Tree::Sysctl) => vec![format!("{} = {}", step.knob, step.to)],
+        (Kept::Rules, Tree::Sysfs) => rule(step).into_iter().collect(),
+        (Kept::Modules, Tree::Sysctl) => {
+            let needed = MODULES.iter().filter(|(key, _)| step.knob.starts_with(key));
+            needed.map(|(_, module)| (*module).to_owned()).collect()
+        }
+        _ => Vec::new(),
     }
-    put(etc, &entries)
 }
 
-/// Takes the keys of `steps` out of our file; an empty file is removed. Returns how many there were.
-pub fn forget(etc: &Path, steps: &[&Step]) -> io::Result<usize> {
-    let mut entries = ours(etc)?;
-    let before = entries.len();
-    entries.retain(|knob, _| !steps.iter().any(|step| step.knob == *knob));
-    let removed = before - entries.len();
-    if removed == 0 {
-        return Ok(0);
-    }
-    if entries.is_empty() {
-        fs::remove_file(file(etc))?
-    } else {
-        put(etc, &entries).map(drop)?
-    }
-    Ok(removed)
+/// What a line sets: all of it but the value.
+fn target(line: &str) -> &str {
+    line.rsplit_once('=').map_or(line, |(target, _)| target)
 }
 
-/// The keys in our file: why, and the value.
-fn ours(etc: &Path) -> io::Result<BTreeMap<String, (String, String)>> {
-    let text = match fs::read_to_string(file(etc)) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+/// `class/net/eth0/queues/rx-0/rps_cpus` as a rule for when the device appears, or gets its name. None for a device whose name a rule
+/// can't hold.
+fn rule(step: &Step) -> Option<String> {
+    let (device, attribute) = step.file.path.strip_prefix("class/net/")?.split_once('/')?;
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
+    (plain(device) && plain(attribute)).then(|| {
+        format!("ACTION==\"add|move\", SUBSYSTEM==\"net\", KERNEL==\"{device}\", ATTR{{{attribute}}}=\"{}\"", step.to)
+    })
+}
+
+/// Changes each of our files as a whole: a boot in between finds the old or the new one. Returns those that changed.
+fn change(etc: &Path, edit: impl Fn(Kept, &mut Entries)) -> io::Result<Vec<PathBuf>> {
+    let files = [(Kept::Sysctls, sysctl_file(etc)), (Kept::Rules, udev_file(etc)), (Kept::Modules, modules_file(etc))];
+    let mut changed = Vec::new();
+    for (kept, path) in files {
+        let old = read(&path)?;
+        let mut new = old.clone();
+        edit(kept, &mut new);
+        if new == old {
+            continue;
+        }
+        if new.is_empty() {
+            fs::remove_file(&path)?
+        } else {
+            replace(&path, &new)?
+        }
+        changed.push(path);
+    }
+    Ok(changed)
+}
+
+fn read(path: &Path) -> io::Result<Entries> {
+    let text = match fs::read_to_string(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Entries::new()),
         text => text?,
     };
-    let mut entries = BTreeMap::new();
+    let mut entries = Entries::new();
     let mut why = String::new();
-    for line in text.lines() {
-        match (line.strip_prefix("# "), line.split_once('=')) {
-            (Some(comment), _) => why = comment.to_owned(),
-            (None, Some((knob, value))) => {
-                entries.insert(knob.trim().to_owned(), (std::mem::take(&mut why), value.trim().to_owned()));
-            }
-            (None, None) => {}
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        match line.strip_prefix("# ") {
+            Some(comment) => why = comment.to_owned(),
+            None => drop(entries.insert(line.to_owned(), std::mem::take(&mut why))),
         }
     }
     Ok(entries)
 }
 
-/// Replaces the file as a whole: a boot in between finds the old or the new one.
-fn put(etc: &Path, entries: &BTreeMap<String, (String, String)>) -> io::Result<PathBuf> {
-    let path = file(etc);
-    let folder = path.parent().unwrap_or(etc);
+fn replace(path: &Path, entries: &Entries) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder)?;
-    let new = path.with_extension("conf.new");
+    let new = path.with_extension("new");
     let mut out = File::create(&new)?;
     out.write_all(HEAD.as_bytes())?;
-    for (knob, (why, value)) in entries {
-        writeln!(out, "\n# {why}\n{knob} = {value}")?;
+    for (line, why) in entries {
+        writeln!(out, "\n# {why}\n{line}")?;
     }
     out.sync_all()?;
-    fs::rename(&new, &path)?;
-    File::open(folder)?.sync_all()?;
-    Ok(path)
-}
-
-/// Every line that sets one of `knobs` at boot, in the order in which they act: the last one wins. Our own file is left
-/// out.
-pub fn setters(etc: &Path, knob: &str) -> Vec<Setter> {
-    let own = file(etc);
-    let folders = [etc.join("sysctl.d")].into_iter().chain(OTHER_FOLDERS.map(PathBuf::from));
-    let mut files: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
-    for folder in folders {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.path().extension().is_some_and(|ending| ending == "conf") {
-                files.entry(entry.file_name()).or_insert(entry.path());
-            }
-        }
-    }
-    // sysctl(8) and Debian's link 99-sysctl.conf read it last.
-    let all = files.into_values().chain([etc.join("sysctl.conf")]).filter(|path| *path != own);
-    all.flat_map(|path| lines_of(&path, knob)).collect()
-}
-
-fn lines_of(path: &Path, knob: &str) -> Vec<Setter> {
-    // `net/core/somaxconn`, `-net.core.somaxconn` (ignore errors) and blanks round the sign are all taken.
-    let normal = |key: &str| key.trim().trim_start_matches('-').replace('/', ".");
-    let text = fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let setter = |(at, line): (usize, &str)| {
-        let (key, value) = line.split_once('=').filter(|_| !line.trim_start().starts_with(['#', ';']))?;
-        let found = normal(key) == knob.replace('/', ".");
-        found.then(|| Setter { path: path.to_owned(), line: at + 1, value: value.trim().to_owned() })
-    };
-    text.lines().enumerate().filter_map(setter).collect()
+    fs::rename(&new, path)?;
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::apply::tests::change;
     use super::*;
+    use crate::model::SettingFile;
 
     #[test]
     fn only_our_keys_are_kept_and_forgotten() {
         let etc = tempfile::tempdir().unwrap();
         let (first, _) = change(&["net.core.somaxconn", "net.core.rmem_max"]);
         let steps: Vec<&Step> = first.steps.iter().collect();
-        let path = keep(etc.path(), &steps[..1]).unwrap();
+        let [path] = &keep(etc.path(), &steps[..1]).unwrap()[..] else { panic!() };
         keep(etc.path(), &steps[1..]).unwrap();
-        let text = fs::read_to_string(&path).unwrap();
+        let text = fs::read_to_string(path).unwrap();
         assert!(text.contains("net.core.somaxconn = 2") && text.contains("net.core.rmem_max = 2"), "{text}");
-        assert_eq!(forget(etc.path(), &steps[..1]).unwrap(), 1);
-        assert!(!fs::read_to_string(&path).unwrap().contains("somaxconn"));
-        assert_eq!(forget(etc.path(), &steps).unwrap(), 1);
+        assert_eq!(forget(etc.path(), &steps[..1]).unwrap(), std::slice::from_ref(path));
+        assert!(!fs::read_to_string(path).unwrap().contains("somaxconn"));
+        assert_eq!(forget(etc.path(), &steps).unwrap(), std::slice::from_ref(path));
         assert!(!path.exists(), "an empty file is removed");
-        assert_eq!(forget(etc.path(), &steps).unwrap(), 0);
+        assert!(forget(etc.path(), &steps).unwrap().is_empty());
     }
 
     #[test]
-    fn others_that_set_a_key_are_named_with_their_line() {
+    fn what_is_no_sysctl_becomes_a_rule_for_the_device() {
         let etc = tempfile::tempdir().unwrap();
-        let folder = etc.path().join("sysctl.d");
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("10-a.conf"), "# net.core.rmem_max = 1\nnet/core/rmem_max=5\n").unwrap();
-        fs::write(folder.join("50-b.conf"), "\n-net.core.rmem_max = 7\n").unwrap();
-        fs::write(folder.join("note.txt"), "net.core.rmem_max = 9\n").unwrap();
-        let found: Vec<(usize, String)> =
-            setters(etc.path(), "net.core.rmem_max").into_iter().map(|s| (s.line, s.value)).collect();
-        assert_eq!(found, [(2, "5".into()), (2, "7".into())]);
+        let (mut change, _) = change(&["rps_cpus"]);
+        change.steps[0].file = SettingFile { tree: Tree::Sysfs, path: "class/net/eth0/queues/rx-0/rps_cpus".into() };
+        let steps: Vec<&Step> = change.steps.iter().collect();
+        assert_eq!(keep(etc.path(), &steps).unwrap(), [udev_file(etc.path())]);
+        let text = fs::read_to_string(udev_file(etc.path())).unwrap();
+        assert!(text.contains("KERNEL==\"eth0\", ATTR{queues/rx-0/rps_cpus}=\"2\""), "{text}");
+        forget(etc.path(), &steps).unwrap();
+        assert!(!udev_file(etc.path()).exists());
+    }
+
+    #[test]
+    fn a_key_that_needs_a_module_brings_it_along() {
+        let etc = tempfile::tempdir().unwrap();
+        let (change, _) = change(&["net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets"]);
+        let steps: Vec<&Step> = change.steps.iter().collect();
+        keep(etc.path(), &steps).unwrap();
+        assert!(fs::read_to_string(modules_file(etc.path())).unwrap().contains("\nnf_conntrack\n"));
+        forget(etc.path(), &steps[..1]).unwrap();
+        assert!(modules_file(etc.path()).exists(), "the other key still needs it");
+        forget(etc.path(), &steps[1..]).unwrap();
+        assert!(!modules_file(etc.path()).exists());
     }
 }

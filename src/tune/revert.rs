@@ -28,14 +28,14 @@ pub fn revert(
             continue;
         }
         let (state, what, left) = one(change, at, panel);
-        let knob = change.steps[at].knob.clone();
+        let knob = change.steps[at].name();
         if let Some(state) = state {
             change.steps[at].state = state;
         }
         outcomes.push(Outcome { knob, what, left });
         if let Err(e) = journal.put(change) {
             let what = format!("the journal can't be written: {e}");
-            outcomes.push(Outcome { knob: change.steps[at].knob.clone(), what, left: true });
+            outcomes.push(Outcome { knob: change.steps[at].name(), what, left: true });
         }
     }
     outcomes

@@ -1,0 +1,35 @@
+//! T6, egress: the transmit queue of the device is chosen.
+
+use crate::model::{Knob, Memory, Place, Risk, Scope, Stage};
+
+static XPS_CPUS: Knob = Knob {
+    id: "xps_cpus",
+    place: Place::Sysfs("class/net/DEV/queues/tx-N/xps_cpus"),
+    scope: Scope::Queue,
+    unit: Knob::CPUS,
+    range: 0..=u64::MAX,
+    default: "set by many drivers, else 0, that is off",
+    help: "CPUs that send through a transmit queue (XPS), a bitmap: bit 0 is CPU 0. A CPU that is in no queue's map uses \
+           the flow's hash. Only devices with several queues have it.",
+    formula: "one queue for each CPU, or for the CPUs that share a cache",
+    risk: Risk::Medium,
+    harm: "packets of a flow may change order at the moment of the change",
+    takes_effect: "at once",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "a udev rule",
+};
+
+/// T6.
+pub static STAGE: Stage = Stage {
+    id: "egress",
+    title: "egress",
+    explain: "tc's egress programs and netfilter's egress hook see the packet, then one of the device's transmit queues \
+              is chosen for it: by the sending CPU (XPS), else by the flow's hash; a flow keeps its queue as long as \
+              packets of it are on their way.",
+    fed_by: None,
+    queues_in_sockets: false,
+    counters: &[],
+    rules: &[],
+    knobs: &[&XPS_CPUS],
+};
