@@ -1,6 +1,6 @@
-//! A sysctl of the whole machine lowered for a while.
+//! Sysctls of the whole machine lowered for a while.
 //!
-//! The value is changed and put back by a separate process, which never enters a namespace, holds the lock, and waits
+//! The values are changed and put back by a separate process, which never enters a namespace, holds the lock, and waits
 //! for the end of a pipe from the test. The pipe ends when the test is done, panics, or is killed with SIGKILL.
 
 use std::fs::{self, File};
@@ -19,44 +19,47 @@ pub const FLAG: &str = "--guard";
 /// Longer than any case takes, with its tries.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The lowered value; dropped, it is put back.
+/// The lowered values; dropped, they are put back.
 pub struct Lowered {
     guard: Child,
-    path: String,
-    pub old: String,
+    what: String,
 }
 
 /// Sets `sysctl` (a path below /proc/sys) to `value` until the result is dropped.
 pub fn lower(sysctl: &str, value: u32) -> Outcome<Lowered> {
-    let path = format!("/proc/sys/{sysctl}");
+    lower_all(&[(sysctl, value)])
+}
+
+/// Sets several.
+pub fn lower_all(sysctls: &[(&str, u32)]) -> Outcome<Lowered> {
+    let words = sysctls.iter().flat_map(|(sysctl, value)| [format!("/proc/sys/{sysctl}"), value.to_string()]);
     let mut guard = Command::new(std::env::current_exe()?)
-        .args([FLAG, &path, &value.to_string()])
+        .arg(FLAG)
+        .args(words)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
-    let mut old = String::new();
+    let mut ready = String::new();
     if let Some(stdout) = guard.stdout.take() {
-        BufReader::new(stdout).read_line(&mut old)?;
+        BufReader::new(stdout).read_line(&mut ready)?;
     }
-    match old.trim() {
-        "" => wrong(format_args!("no guard for {path}: {:?}", guard.wait())),
-        old => Ok(Lowered { old: old.to_owned(), guard, path }),
+    match ready.trim() {
+        "" => wrong(format_args!("no guard for {sysctls:?}: {:?}", guard.wait())),
+        _ => Ok(Lowered { guard, what: format!("{sysctls:?}") }),
     }
 }
 
 impl Drop for Lowered {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
-        let ended = self.guard.wait();
-        let now = fs::read_to_string(&self.path).unwrap_or_default();
         // Never silent, and never a second panic: this may run while one unwinds.
-        if !ended.is_ok_and(|status| status.success()) {
-            eprintln!("{}: was {}, is {} after the guard ended badly", self.path, self.old, now.trim());
+        if !self.guard.wait().is_ok_and(|status| status.success()) {
+            eprintln!("the guard of {} ended badly: look at the values", self.what);
         }
     }
 }
 
-/// The guard process: `PATH VALUE`. Prints the old value once the new one is in force.
+/// The guard process: `PATH VALUE`, once or more. Prints a line once the new values are in force.
 pub fn stand(args: &[String]) -> ! {
     std::process::exit(match watch(args) {
         Ok(()) => 0,
@@ -68,24 +71,28 @@ pub fn stand(args: &[String]) -> ! {
 }
 
 fn watch(args: &[String]) -> io::Result<()> {
-    let [path, value] = args else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let (pairs, []) = args.as_chunks::<2>() else { return Err(io::ErrorKind::InvalidInput.into()) };
     // A session of its own: Ctrl-C ends the test's process group and not the guard.
     rustix::process::setsid()?;
     // Held until the old value is back, so that no other run can take the lowered value for the old one.
     let _alone = lock(FlockOperation::NonBlockingLockExclusive)?;
-    let old = fs::read_to_string(path)?;
-    let result = fs::write(path, value).and_then(|()| {
-        if fs::read_to_string(path)?.trim() != value {
-            return Err(io::Error::other("the new value did not stick"));
-        }
-        println!("{}", old.trim());
+    let old = pairs.iter().map(|[path, _]| fs::read_to_string(path)).collect::<io::Result<Vec<_>>>()?;
+    let result = pairs.iter().try_for_each(|[path, value]| set(path, value)).and_then(|()| {
+        println!("ready");
         io::stdin().read_to_end(&mut Vec::new()).map(drop)
     });
-    fs::write(path, old.trim())?;
-    if fs::read_to_string(path)? != old {
-        return Err(io::Error::other(format!("the old value {} did not stick", old.trim())));
-    }
+    // All of them, also if one can't be put back.
+    let back: Vec<_> = pairs.iter().zip(&old).map(|([path, _], old)| set(path, old.trim())).collect();
+    back.into_iter().collect::<io::Result<()>>()?;
     result
+}
+
+fn set(path: &str, value: &str) -> io::Result<()> {
+    fs::write(path, value)?;
+    match fs::read_to_string(path)?.trim() {
+        now if now == value => Ok(()),
+        now => Err(io::Error::other(format!("{path}: {value} did not stick, it is {now}"))),
+    }
 }
 
 /// For a case that changes nothing of the machine but must not run beside one that does.

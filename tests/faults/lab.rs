@@ -110,6 +110,12 @@ impl Namespace {
     pub fn nft(&self, rules: &str) -> Outcome {
         self.exec(&["nft", rules]).map(drop)
     }
+
+    /// More rules than a command line holds, a line each.
+    pub fn nft_file(&self, rules: &str) -> Outcome {
+        let nft = ["netns", "exec", &self.name, "nft", "-f", "-"];
+        run(Command::new("ip").args(nft), rules).map(drop)
+    }
 }
 
 impl Drop for Namespace {

@@ -22,6 +22,8 @@
 //! - `quiet`: hosts without a fault
 //! - `namespaces`: whose counters these are
 //! - `tune`, `confirm`, `loops`: a fault, its setting, and the ways back
+//! - `sweep`: killed at every call of an apply of eight steps
+//! - `verdicts`, `refusals`, `places`: what it did, what stands in the way, and settings that are no sysctls
 
 mod accept_queue;
 mod actor;
@@ -38,13 +40,17 @@ mod loops;
 mod namespaces;
 mod need;
 mod observe;
+mod places;
 mod process;
 mod quiet;
+mod refusals;
 mod report;
 mod rp_filter;
+mod sweep;
 mod tool;
 mod tune;
 mod udp_buffer;
+mod verdicts;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -78,6 +84,10 @@ fn test() {
         tune::cases(),
         confirm::cases(),
         loops::cases(),
+        verdicts::cases(),
+        refusals::cases(),
+        places::cases(),
+        sweep::cases(),
     ];
     let trials = lists.into_iter().flatten().map(|case| trial(case, &machine)).collect();
     libtest_mimic::run(&args, trials).exit();

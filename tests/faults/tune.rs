@@ -1,5 +1,4 @@
-//! Closed loops: provoke, `tune`, the loss is gone, `revert`, it is back. And `tune` killed at every call that changes
-//! anything: the next `revert` finds every value.
+//! Closed loops: provoke, `tune`, the loss is gone, `revert`, it is back.
 //!
 //! The fault is that of `rp_filter`: a setting of the namespace alone, which acts at once.
 //! Oracle: the kernel's own IPReversePathFilter while the same traffic goes on, and the setting as it is read.
@@ -10,17 +9,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::actor::Actor;
-use crate::case::{Case, Checks, Outcome, again, wrong};
+use crate::case::{Case, Checks, Outcome, again};
 use crate::kernel::Counters;
-use crate::lab::{CLIENT_DEVICE, Family, Lab, SERVER_DEVICE, batch};
+use crate::lab::{CLIENT_DEVICE, Family, Lab, Namespace, SERVER_DEVICE, batch};
 use crate::need::Need;
 
 const COUNTER: &str = "TcpExt.IPReversePathFilter";
 const PORT: u16 = 5010;
-/// Calls by which a process changes something outside of itself. Reads can be cut off without harm.
-const CHANGING: &str = "write,rename,fsync,mkdir,unlink,ftruncate,flock";
-/// More calls of that kind than any run makes: a sweep that gets here never ended.
-const MOST_KILLS: u32 = 400;
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -30,7 +25,6 @@ pub fn cases() -> Vec<Case> {
         Case::new("tune::what_is_persisted_is_in_a_file_until_it_is_taken_back", &[Need::Namespaces], persisted),
         Case::new("tune::what_others_set_is_left_alone", &[Need::Namespaces], left_alone),
         Case::new("tune::a_namespace_that_is_gone_takes_its_values_along", &[Need::Namespaces], gone),
-        Case::new("tune::killed_at_every_changing_call", &[Need::Namespaces, Need::Strace], killed),
     ]
 }
 
@@ -49,7 +43,7 @@ impl Fault {
         batch(&lab.client.name, &[format!("addr add 10.78.0.1/32 dev {CLIENT_DEVICE}")])?;
         batch(&lab.server.name, &["route add 10.78.0.0/24 dev lo".into()])?;
         lab.server.set("net/ipv4/conf/all/rp_filter", "0")?;
-        lab.server.set(&format!("net/ipv4/conf/{SERVER_DEVICE}/rp_filter"), "1")?;
+        lab.server.set(&setting(), "1")?;
         let local = Family::V4.server(PORT).to_string();
         let reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&local, "force", "1048576"])?;
         let stray = Actor::start(&lab.client, "nsd-stray", "udp-sender", &["10.78.0.1:0", "1", "any"])?;
@@ -62,7 +56,11 @@ impl Fault {
     }
 
     pub fn value(&self) -> Outcome<String> {
-        self.lab.server.get(&format!("net/ipv4/conf/{SERVER_DEVICE}/rp_filter"))
+        self.lab.server.get(&setting())
+    }
+
+    pub fn server(&self) -> &Namespace {
+        &self.lab.server
     }
 
     pub fn tune(&self, more: &[&str]) -> Outcome<Output> {
@@ -76,6 +74,11 @@ impl Fault {
         sleep(Duration::from_millis(200));
         Ok(Counters::read(&self.lab.server)?.since(&before, COUNTER))
     }
+}
+
+/// The setting of that fault, below /proc/sys.
+pub fn setting() -> String {
+    format!("net/ipv4/conf/{SERVER_DEVICE}/rp_filter")
 }
 
 /// Runs the program, or another that runs it.
@@ -180,7 +183,7 @@ fn left_alone(_: Duration) -> Outcome {
     if fault.value()? != "2" {
         return again(format_args!("nothing was changed: {}", text(&tuned)));
     }
-    fault.lab.server.set(&format!("net/ipv4/conf/{SERVER_DEVICE}/rp_filter"), "0")?;
+    fault.server().set(&setting(), "0")?;
     let reverted = run(fault.state.path(), &["revert"], &[])?;
     let mut checks = Checks::default();
     checks.same("rp_filter", "0".into(), fault.value()?);
@@ -203,36 +206,4 @@ fn gone(_: Duration) -> Outcome {
     checks.same("exit code", Some(0), reverted.status.code());
     checks.that(text(&reverted).contains("went with their network namespace"), "it is not said that the value is gone");
     checks.done(&text(&reverted))
-}
-
-/// The n-th changing call kills the program, for every n there is. Whatever it had done by then, `revert` undoes.
-fn killed(_: Duration) -> Outcome {
-    let mut fault = Fault::new()?;
-    let name = fault.lab.server.name.clone();
-    for n in 1..MOST_KILLS {
-        // Each try takes about half a second; the traffic must outlast it.
-        if n % 10 == 1 {
-            if n > 1 {
-                fault.stray.reply()?;
-            }
-            fault.send_for(9)?;
-        }
-        let inject = format!("inject={CHANGING}:signal=KILL:when={n}");
-        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
-        let tuned = run(fault.state.path(), &["tune", "--apply", "--yes", "--netns", &name, "-i", "100ms"], &strace)?;
-        let survived = tuned.status.success();
-        let reverted = run(fault.state.path(), &["revert", "--all"], &[])?;
-        let (value, left) = (fault.value()?, text(&reverted));
-        if value != "1" || !reverted.status.success() {
-            return wrong(format_args!("killed at call {n}: rp_filter is {value} after revert, which says {left}"));
-        }
-        if survived {
-            if !text(&tuned).contains("helped:") {
-                return again(format_args!("the last run of the sweep changed nothing: {}", text(&tuned)));
-            }
-            eprintln!("tune::killed_at_every_changing_call: {} kill points tried", n - 1);
-            return Ok(());
-        }
-    }
-    wrong("the program never got to its end")
 }

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `ADDRESS BACKLOG`
 ///
-/// Orders: `accept` (all that wait; answers with how many), `sink` (accepts one and reads it to its end; answers with
+/// Orders: `accept` (all that wait; answers with how many), `close` (all that were accepted), `sink` (accepts one and reads it to its end; answers with
 /// the bytes).
 pub fn server(args: &[String]) -> io::Result<()> {
     let [address, backlog] = args else { return Err(bad("tcp-server")) };
@@ -37,6 +37,10 @@ pub fn server(args: &[String]) -> io::Result<()> {
                         open.push(stream);
                     }
                     done((open.len() - before) as u64)?;
+                }
+                "close" => {
+                    open.clear();
+                    done(0)?;
                 }
                 "sink" => {
                     listener.set_nonblocking(false)?;
