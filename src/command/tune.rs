@@ -10,11 +10,12 @@ use super::panel::{Switches, boot_id, host};
 use super::rx::Run;
 use super::verdict::{available_memory, measured, verify};
 use crate::cli::{Apply, Format, RxArgs};
-use crate::error::{EXIT_ROLLED_BACK, Error};
+use crate::error::{EXIT_ROLLED_BACK, Error, did_you_mean};
 use crate::model::{SettingFile, Tree};
 use crate::render::{self, Look, plan as show};
 use crate::report::{Netns, Report, Verb};
 use crate::source::settings;
+use crate::stage::knobs;
 use crate::tune::apply::{Failed, apply, steps};
 use crate::tune::journal::{Change, Journal, Namespace, State, new_change};
 use crate::tune::owner::owners;
@@ -25,6 +26,7 @@ use crate::tune::plan::{Allowed, Plan, plan};
 pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
     let run = Run::new(args, stop)?;
     refuse_what_makes_no_sense(args)?;
+    args.change.only.iter().try_for_each(|name| known_knob(name))?;
     let window = args.change.verify.unwrap_or(args.interval);
     let mut report = Report { kind: Verb::Tune, ..run.once(window)? };
     let look = Look { format: args.format(), verbose: args.verbose };
@@ -151,6 +153,15 @@ fn refuse_what_makes_no_sense(args: &RxArgs) -> Result<(), Error> {
         return Err(Error::usage("a plan is shown as a screen, or as one JSON document").hint(hint));
     }
     Ok(())
+}
+
+fn known_knob(name: &str) -> Result<(), Error> {
+    if knobs().any(|(_, knob)| knob.is_called(name)) {
+        return Ok(());
+    }
+    let ids = knobs().map(|(_, knob)| knob.id.to_owned());
+    let hint = did_you_mean(name, ids, "'netstat-deep explain --list' shows all knobs");
+    Err(Error::usage(format!("there is no knob '{name}'")).hint(hint))
 }
 
 /// Asks on a terminal; elsewhere nobody could answer.

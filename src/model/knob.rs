@@ -164,6 +164,17 @@ impl Knob {
         }
     }
 
+    /// Whether this is its name, for some device.
+    pub fn is_called(&self, name: &str) -> bool {
+        match self.id.split_once("DEV") {
+            Some((start, end)) => name
+                .strip_prefix(start)
+                .and_then(|rest| rest.strip_suffix(end))
+                .is_some_and(|device| !device.is_empty()),
+            None => self.id == name,
+        }
+    }
+
     /// Its name as sysctl(8) writes it: in a device's name, `/` stands for a dot.
     pub fn name_of(&self, instance: &Instance) -> String {
         self.id

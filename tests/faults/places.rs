@@ -6,19 +6,48 @@
 use std::time::Duration;
 
 use netstat_deep::command::panel::Switches;
-use netstat_deep::model::{Instance, Knob, Place as Where, Tree};
+use netstat_deep::model::{Instance, Knob, Place as Where, Scope, Tree};
 use netstat_deep::source::place::Place;
 use netstat_deep::stage::knobs;
 use netstat_deep::tune::apply::apply;
 use netstat_deep::tune::journal::{Change, Journal, State, Step, new_change};
 use netstat_deep::tune::revert::revert;
 
-use crate::case::{Case, Checks, Outcome, again};
-use crate::lab::{Lab, ip};
+use crate::case::{Case, Checks, Outcome, again, wrong};
+use crate::guard;
+use crate::lab::{Lab, SERVER_DEVICE, ip};
 use crate::need::Need;
 
 pub fn cases() -> Vec<Case> {
-    vec![Case::new("places::every_setting_in_sysfs", &[Need::Namespaces], |_: Duration| every_setting())]
+    const MACHINE: &[Need] = &[Need::Namespaces, Need::Conntrack, Need::MachineWide];
+    vec![
+        Case::new("places::every_setting_in_sysfs", &[Need::Namespaces], |_: Duration| every_setting()),
+        Case::new("places::the_largest_values_are_accepted", MACHINE, |_: Duration| largest()),
+    ]
+}
+
+/// Whatever a rule may suggest, this kernel takes: the upper end of each range is set and read back.
+fn largest() -> Outcome {
+    let lab = Lab::new()?;
+    let (mut machine, mut tried) = (Vec::new(), 0);
+    for (_, knob) in knobs().filter(|(_, knob)| knob.place == Where::Sysctl) {
+        let (path, end) = (knob.path_of(&Instance::device(SERVER_DEVICE)), *knob.range.end());
+        tried += 1;
+        if knob.scope == Scope::Machine {
+            machine.push((path, u32::try_from(end).unwrap_or(u32::MAX)));
+        } else {
+            lab.server.set(&path, &end.to_string())?;
+            let mut checks = Checks::default();
+            checks.same(&path, end.to_string(), lab.server.get(&path)?);
+            checks.done(&"")?;
+        }
+    }
+    if tried < 7 {
+        return wrong(format_args!("only {tried} sysctls"));
+    }
+    // The guard itself reads back.
+    let pairs: Vec<(&str, u32)> = machine.iter().map(|(path, end)| (path.as_str(), *end)).collect();
+    guard::lower_all(&pairs).map(drop)
 }
 
 /// The device and queue on which this kernel has the setting: BQL is there on an ifb only, XPS only with several queues.
