@@ -15,6 +15,10 @@ pub const ODD: Style = AnsiColor::Yellow.on_default();
 pub const GOOD: Style = AnsiColor::Green.on_default();
 /// What matters less.
 pub const DIM: Style = Style::new().dimmed();
+/// What a line is about.
+pub const BOLD: Style = Style::new().bold();
+/// What may be typed.
+pub const COMMAND: Style = AnsiColor::Cyan.on_default();
 
 /// A name over a value.
 struct Box {

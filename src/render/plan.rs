@@ -3,32 +3,34 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use super::path::{BAD, BOLD, COMMAND, GOOD, ODD};
 use super::words::{bytes, grouped, wrap};
 use crate::model::Evidence;
 use crate::tune::journal::{Change, State, Step};
 use crate::tune::owner::Owner;
 use crate::tune::plan::{Plan, Planned};
 use crate::tune::revert::Outcome;
+use crate::tune::verify::Verdict;
 
 const WIDTH: usize = 80;
 
 /// What would be changed, and what not, and why.
 pub fn plan(plan: &Plan) -> String {
-    let mut out = String::from("\nPLAN\n");
+    let mut out = format!("\n{BOLD}PLAN{BOLD:#}\n");
     if plan.steps.is_empty() {
         out.push_str("  nothing to change\n");
     }
     for (number, step) in plan.steps.iter().enumerate() {
         let s = &step.suggestion;
-        let _ = writeln!(out, "  {}. {} {} → {} {}", number + 1, s.name(), s.from, s.to, s.unit);
+        let _ = writeln!(out, "  {}. {BOLD}{}{BOLD:#} {} → {} {}", number + 1, s.name(), s.from, s.to, s.unit);
         field(&mut out, "for", &step.findings.join(", "));
         field(&mut out, "seen", &step.evidence.iter().map(evidence).collect::<Vec<_>>().join(", "));
         field(&mut out, "why", &s.why);
         field(&mut out, "owner", &owners(step));
         let memory = if s.memory_bytes > 0 { format!("; up to {}", bytes(s.memory_bytes)) } else { String::new() };
         field(&mut out, "risk", &format!("{}{memory}; acts {}", s.risk, s.takes_effect));
-        let _ = writeln!(out, "     {:<6}{}", "do", s.command);
-        let _ = writeln!(out, "     {:<6}{}", "undo", s.undo);
+        let _ = writeln!(out, "     {:<6}{COMMAND}{}{COMMAND:#}", "do", s.command);
+        let _ = writeln!(out, "     {:<6}{COMMAND}{}{COMMAND:#}", "undo", s.undo);
     }
     if plan.steps.len() > 1 && plan.memory_bytes() > 0 {
         let _ = writeln!(out, "  all together: up to {}", bytes(plan.memory_bytes()));
@@ -66,18 +68,16 @@ pub fn applied(change: &Change) -> String {
         Some(_) => "It is taken back by itself unless 'netstat-deep confirm' comes in time".to_owned(),
         None => format!("'netstat-deep revert {}' takes it back", change.id),
     };
-    format!(
-        "\nChange {} is made: {settings}, written down before. {back}.\nWatching again, to see whether it helped.\n",
-        change.id
-    )
+    let made = format!("Change {} is made: {settings}, written down before. {back}.", change.id);
+    format!("\n{}\nWatching again, to see whether it helped.\n", wrap(&made, WIDTH).join("\n"))
 }
 
 /// What each step did, and what was taken back.
 pub fn verdicts(change: &Change, outcomes: &[Outcome]) -> String {
-    let mut out = String::from("\nVERDICT\n");
+    let mut out = format!("\n{BOLD}VERDICT{BOLD:#}\n");
     for step in &change.steps {
-        let _ = writeln!(out, "  {} {} → {}", step.name(), step.from, step.to);
-        field(&mut out, "", &verdict(step));
+        let _ = writeln!(out, "  {BOLD}{}{BOLD:#} {} → {}", step.name(), step.from, step.to);
+        verdict(&mut out, step);
     }
     for outcome in outcomes {
         let _ = writeln!(out, "  taken back: {} {}", outcome.knob, outcome.what);
@@ -88,8 +88,15 @@ pub fn verdicts(change: &Change, outcomes: &[Outcome]) -> String {
     out
 }
 
-fn verdict(step: &Step) -> String {
-    step.verdict.as_ref().map_or_else(|| "not judged".into(), ToString::to_string)
+fn verdict(out: &mut String, step: &Step) {
+    let Some(judged) = &step.verdict else { return field(out, "", "not judged") };
+    let style = match judged.verdict {
+        Verdict::Helped => GOOD,
+        Verdict::NoEffect | Verdict::Hurt => BAD,
+        Verdict::NotComparable | Verdict::Pending => ODD,
+    };
+    let _ = writeln!(out, "     {style}{}{style:#}:", judged.verdict);
+    field(out, "", &judged.why);
 }
 
 /// Where a change is kept over a reboot, and who sets the same.
@@ -121,10 +128,10 @@ fn change(change: &Change) -> String {
             State::LeftAlone => "left alone: somebody changed it since",
             State::Gone => "gone with its namespace or a reboot",
         };
-        let _ = writeln!(out, "   {} {} → {}  ({state})", step.name(), step.from, step.to);
+        let _ = writeln!(out, "   {BOLD}{}{BOLD:#} {} → {}  ({state})", step.name(), step.from, step.to);
         field(&mut out, "for", &step.findings.join(", "));
         if step.verdict.is_some() {
-            field(&mut out, "", &verdict(step));
+            verdict(&mut out, step);
         }
     }
     out

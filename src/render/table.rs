@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::path::{self, BAD, DIM, GOOD, ODD};
+use super::path::{self, BAD, BOLD, COMMAND, DIM, GOOD, ODD};
 use super::words::{bytes, grouped, share, short, time, wrap};
 use crate::model::{Evidence, Finding, Instance, Severity, Suggestion, Victim};
 use crate::report::{Report, Value};
@@ -13,8 +13,6 @@ use crate::report::{Report, Value};
 /// The narrowest terminal that people still use.
 const WIDTH: usize = 80;
 const INDENT: usize = 8;
-const BOLD: Style = Style::new().bold();
-const COMMAND: Style = AnsiColor::Cyan.on_default();
 
 /// The report as a screen of text.
 pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()> {
@@ -143,7 +141,8 @@ fn describe(victim: &Victim) -> String {
 }
 
 fn show_suggestion(suggestion: &Suggestion, out: &mut dyn Write) -> io::Result<()> {
-    let Suggestion { knob, from, to, unit, risk, .. } = suggestion;
+    let Suggestion { from, to, unit, risk, .. } = suggestion;
+    let knob = suggestion.name();
     let memory =
         if suggestion.memory_bytes > 0 { format!(", up to {}", bytes(suggestion.memory_bytes)) } else { String::new() };
     let text = format!("{knob} {from} → {to} {unit}; {risk} risk{memory}; {}", suggestion.takes_effect);
