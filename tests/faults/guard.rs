@@ -74,6 +74,10 @@ fn watch(args: &[String]) -> io::Result<()> {
     let (pairs, []) = args.as_chunks::<2>() else { return Err(io::ErrorKind::InvalidInput.into()) };
     // A session of its own: Ctrl-C ends the test's process group and not the guard.
     rustix::process::setsid()?;
+    // Who ends all processes of a run by name ends the test, and then the pipe ends: the values must go back first.
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, std::sync::Arc::default())?;
+    }
     // Held until the old value is back, so that no other run can take the lowered value for the old one.
     let _alone = lock(FlockOperation::NonBlockingLockExclusive)?;
     let old = pairs.iter().map(|[path, _]| fs::read_to_string(path)).collect::<io::Result<Vec<_>>>()?;
