@@ -182,13 +182,11 @@ struct SocketLooks {
 
 impl SocketLooks {
     fn new(first: &Snapshot) -> Self {
-        SocketLooks {
-            watch: first.sockets.clone().map(SocketWatch::start),
-            cheap: cost(first, SOCKETS).is_some_and(|cost| cost < CHEAP),
-            losing: false,
-            next: first.at + LOOK,
-            next_of_all: first.at + LOOK,
-        }
+        let cheap = cost(first, SOCKETS).is_some_and(|cost| cost < CHEAP);
+        // A look that is never due must not wake the watch either.
+        let next = if cheap { first.at + LOOK } else { Duration::MAX };
+        let watch = first.sockets.clone().map(SocketWatch::start);
+        SocketLooks { watch, cheap, losing: false, next, next_of_all: next }
     }
 
     fn all(&self, host: &Host) -> Option<SocketSums> {
@@ -196,7 +194,7 @@ impl SocketLooks {
     }
 
     fn look(&mut self, host: &Host, now: Duration) {
-        if !self.cheap || now < self.next {
+        if now < self.next {
             return;
         }
         let only = (now < self.next_of_all).then_some(Protocol::Udp);
