@@ -1,0 +1,96 @@
+//! Boots a kernel once, for all trials that ask it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::guest;
+
+/// What `tests/vm/run` needs. Also the names by which they are installed: see `tests/run`.
+const TOOLS: [&str; 9] = ["qemu-system-x86_64", "busybox", "cpio", "depmod", "xz", "zstd", "lz4", "ip", "nft"];
+
+/// Why nothing can be booted here.
+pub fn lacking() -> Option<String> {
+    if !cfg!(target_arch = "x86_64") {
+        return Some("the guests are x86_64".into());
+    }
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let there = |tool: &str| path.split(':').any(|folder| Path::new(folder).join(tool).exists());
+    TOOLS.into_iter().find(|tool| !there(tool)).map(|tool| format!("needs the tool {tool}"))
+}
+
+/// A guest: booted when its first trial asks.
+pub struct Boot {
+    suite: &'static str,
+    guest: OnceLock<Result<Guest, String>>,
+}
+
+/// What a guest left behind.
+pub struct Guest {
+    folder: TempDir,
+}
+
+impl Boot {
+    pub fn new(suite: &'static str) -> Self {
+        Self { suite, guest: OnceLock::new() }
+    }
+
+    /// Makes sure that the kernel is here.
+    pub fn fetch(&self) -> Result<(), String> {
+        let output = run(Command::new(script("kernel")).arg(self.suite))?;
+        if output.status.success() { Ok(()) } else { Err(last_line(&output.stderr)) }
+    }
+
+    pub fn outcome(&self) -> Result<&Guest, String> {
+        self.guest.get_or_init(|| self.boot()).as_ref().map_err(Clone::clone)
+    }
+
+    fn boot(&self) -> Result<Guest, String> {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let own = std::env::current_exe().map_err(|e| e.to_string())?;
+        let mut command = Command::new(script("run"));
+        command.env("NETSTAT_DEEP", release()?).arg("-o").arg(folder.path()).arg("-f").arg(&own);
+        let output = run(command.args([self.suite, "--"]).arg(&own).arg(guest::FLAG))?;
+        if output.status.success() {
+            return Ok(Guest { folder });
+        }
+        Err(format!("the guest ended with {}:\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+impl Guest {
+    pub fn text(&self, name: &str) -> Result<String, String> {
+        std::fs::read_to_string(self.folder.path().join(name)).map_err(|e| format!("{name}: {e}"))
+    }
+
+    pub fn json(&self, name: &str) -> Result<Value, String> {
+        let text = self.text(name)?;
+        serde_json::from_str(&text).map_err(|e| format!("{name}: {e} in {text:?}"))
+    }
+}
+
+/// The program as it is installed, built from what lies here: emulated, the other build is too slow.
+fn release() -> Result<PathBuf, String> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--release", "--locked", "--message-format", "json-render-diagnostics"]);
+    let output = run(command.args(["--bin", "netstat-deep"]).current_dir(env!("CARGO_MANIFEST_DIR")))?;
+    let messages = output.stdout.split(|&b| b == b'\n');
+    let mut built = messages.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let program = built.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    program.ok_or_else(|| format!("no release build:\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm").join(name)
+}
+
+fn run(command: &mut Command) -> Result<Output, String> {
+    command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))
+}
+
+fn last_line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).trim_end().lines().next_back().unwrap_or("no reason given").to_owned()
+}
