@@ -2,6 +2,8 @@
 //! and hands the bytes to a parser that knows only their shape. Every parser takes what it can, counts what it can't,
 //! never panics, and never allocates more than its input is long.
 
+pub mod dropmon;
+pub mod genl;
 pub mod groups;
 pub mod host;
 pub mod link;

@@ -1,4 +1,4 @@
-//! A small synchronous netlink client for dumps: one request, messages handed over one by one, never all kept.
+//! A small synchronous netlink client: one request, the answer's messages handed over one by one, never all kept.
 //!
 //! What a dump promises: every message is whole (a cut-off datagram is an error, not a short table); a dump that the
 //! kernel says was disturbed (NLM_F_DUMP_INTR) is taken again, and in the end marked; nothing waits past the deadline.
@@ -8,11 +8,11 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NlasIterator};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NlasIterator};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::netlink::SOCK_DIAG;
+use rustix::net::netlink::{GENERIC, SOCK_DIAG};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::Host;
@@ -36,14 +36,17 @@ pub enum Family {
     Route,
     /// sock_diag: sockets.
     SockDiag,
+    /// Generic netlink, which carries families of its own: see [`super::genl`].
+    Generic,
 }
 
 impl Family {
-    fn open(self) -> io::Result<OwnedFd> {
+    pub(super) fn open(self) -> io::Result<OwnedFd> {
         let protocol = match self {
             // NETLINK_ROUTE is 0, which rustix writes as none.
             Family::Route => None,
             Family::SockDiag => Some(SOCK_DIAG),
+            Family::Generic => Some(GENERIC),
         };
         Ok(rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?)
     }
@@ -52,11 +55,12 @@ impl Family {
         match self {
             Family::Route => "route",
             Family::SockDiag => "sock_diag",
+            Family::Generic => "generic",
         }
     }
 }
 
-/// A request for a dump.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Its name in a recorded tree: `.netlink/FAMILY/NAME.bin` holds the answer, message after message.
@@ -76,7 +80,7 @@ pub struct Dumped {
     pub bad: usize,
 }
 
-/// A client of one family, that takes one dump after the other.
+/// A client of one family, that makes one request after the other.
 pub struct Client<'a> {
     host: &'a Host,
     family: Family,
@@ -110,14 +114,7 @@ impl<'a> Client<'a> {
         }
         for _ in 0..TRIES {
             again(state);
-            dumped = match self.once(request, |payload| each(state, payload)) {
-                Ok(dumped) => dumped,
-                Err(e) => {
-                    // What is still on its way must not be taken for the answer to another request.
-                    self.socket = None;
-                    return Err(e);
-                }
-            };
+            dumped = self.once(request, NLM_F_DUMP, |payload| each(state, payload))?;
             if !dumped.disturbed {
                 break;
             }
@@ -125,7 +122,19 @@ impl<'a> Client<'a> {
         Ok(dumped)
     }
 
-    fn once(&mut self, request: &Request, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
+    /// Asks the live kernel for something that is no dump, or tells it to do something, and waits until it has.
+    pub fn ask(&mut self, request: &Request, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
+        self.once(request, NLM_F_ACK, each)
+    }
+
+    fn once(&mut self, request: &Request, flags: u16, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
+        self.answer(request, flags, each).inspect_err(|_| {
+            // What is still on its way must not be taken for the answer to another request.
+            self.socket = None;
+        })
+    }
+
+    fn answer(&mut self, request: &Request, flags: u16, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
         let start = Instant::now();
         self.sequence += 1;
         self.buffer.reserve(BUFFER);
@@ -133,7 +142,7 @@ impl<'a> Client<'a> {
             Some(socket) => socket,
             None => self.socket.insert(self.family.open()?),
         };
-        rustix::net::send(socket, &request.bytes(self.sequence), SendFlags::empty())?;
+        rustix::net::send(socket, &request.bytes(self.sequence, flags), SendFlags::empty())?;
         let mut dumped = Dumped::default();
         loop {
             self.buffer.clear();
@@ -157,7 +166,7 @@ impl<'a> Client<'a> {
     }
 }
 
-fn wait(socket: &OwnedFd, left: Duration) -> io::Result<()> {
+pub(super) fn wait(socket: &OwnedFd, left: Duration) -> io::Result<()> {
     let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
     match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout))? {
         0 => Err(late()),
@@ -194,7 +203,7 @@ fn late() -> io::Error {
 }
 
 /// Takes a datagram (or a recording) apart. True at the end of the dump. Messages of another `sequence` are passed over.
-fn messages(
+pub(super) fn messages(
     mut bytes: &[u8],
     sequence: Option<u32>,
     dumped: &mut Dumped,
@@ -248,12 +257,12 @@ pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 
 impl Request {
     /// struct nlmsghdr, then the payload.
-    fn bytes(&self, sequence: u32) -> Vec<u8> {
+    fn bytes(&self, sequence: u32, flags: u16) -> Vec<u8> {
         let length = (HEADER + self.payload.len()) as u32;
         let mut bytes = Vec::with_capacity(length as usize);
         bytes.extend_from_slice(&length.to_ne_bytes());
         bytes.extend_from_slice(&self.kind.to_ne_bytes());
-        bytes.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+        bytes.extend_from_slice(&(NLM_F_REQUEST | flags).to_ne_bytes());
         bytes.extend_from_slice(&sequence.to_ne_bytes());
         bytes.extend_from_slice(&0_u32.to_ne_bytes());
         bytes.extend_from_slice(&self.payload);
@@ -268,7 +277,7 @@ mod tests {
 
     fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
         let request = Request { name: "", kind, payload: payload.to_vec() };
-        let mut bytes = request.bytes(7);
+        let mut bytes = request.bytes(7, NLM_F_DUMP);
         bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         bytes

@@ -3,16 +3,22 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
+use netstat_deep::source::dropmon::{self, Row};
+use serde_json::{Value, json};
 
-/// The first argument of this binary inside the guest; behind it, nothing or [`SEND`].
+/// The first argument of this binary inside the guest; behind it, nothing or what to do for the scenario: a word, or the
+/// number of datagrams to send to a port without reader.
 pub const FLAG: &str = "--guest";
 const SEND: &str = "send";
-pub const SENT: u64 = 2000;
+const WATCH: &str = "watch";
+const SENT: u64 = 2000;
+pub const KNOCKS: u64 = 30;
+pub const FLOOD: u64 = 40_000;
 const PORT: u16 = 5300;
 
 /// The kernel's own words, kept to compare.
@@ -30,11 +36,18 @@ ping -c 1 -W 5 10.78.0.2 >/dev/null";
 
 /// What this binary does when it is started in a guest. Whatever goes wrong ends it, and is seen outside.
 pub fn play() {
-    if std::env::args().nth(2).as_deref() == Some(SEND) {
-        return send();
+    match std::env::args().nth(2).as_deref() {
+        Some(SEND) => return send(),
+        Some(WATCH) => {
+            let _killed_before = dropmon::watch(Duration::from_secs(60), &AtomicBool::new(false));
+            return;
+        }
+        Some(knocks) => return knock(knocks.parse().unwrap()),
+        None => {}
     }
     assert!(Command::new("sh").args(["-ec", PEER]).status().unwrap().success(), "no peer");
     overflow();
+    drop_monitor();
     keep("since-boot.json", &["rx", "--json", "--interval", "0"]);
     for file in FILES {
         fs::copy(format!("/proc/net/{file}"), format!("/out/{file}")).unwrap();
@@ -62,9 +75,7 @@ fn overflow() {
     let watching = program(&["rx", "--json", "--interval", "4s"]).spawn().unwrap();
     sleep(Duration::from_millis(1500));
     let begin = Timestamp::now();
-    let own = std::env::current_exe().unwrap();
-    let sender = ["netns", "exec", "peer", own.to_str().unwrap(), FLAG, SEND];
-    assert!(Command::new("ip").args(sender).status().unwrap().success(), "nothing sent");
+    from_peer(SEND);
     let end = Timestamp::now();
     let output = watching.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -74,6 +85,66 @@ fn overflow() {
     let truth = json!({"begin": begin.to_string(), "end": end.to_string(), "lost": SENT - received,
         "pid": std::process::id()});
     fs::write("/out/truth.json", truth.to_string()).unwrap();
+}
+
+/// What the drop monitor tells of datagrams that a full receive buffer refuses, and of others to a port without reader.
+fn drop_monitor() {
+    let watching = std::thread::spawn(|| dropmon::watch(Duration::from_secs(2), &AtomicBool::new(false)));
+    sleep(Duration::from_millis(700));
+    let reader = UdpSocket::bind(("10.78.0.1", PORT)).unwrap();
+    from_peer(SEND);
+    reader.set_nonblocking(true).unwrap();
+    let received = std::iter::repeat_with(|| reader.recv(&mut [0; 64])).take_while(Result::is_ok).count() as u64;
+    drop(reader);
+    from_peer(&KNOCKS.to_string());
+    let watched = watching.join().unwrap().unwrap();
+    // More than the kernel's queues hold.
+    let flooded = std::thread::spawn(|| dropmon::watch(Duration::from_secs(4), &AtomicBool::new(false)));
+    sleep(Duration::from_millis(700));
+    from_peer(&FLOOD.to_string());
+    let flooded = flooded.join().unwrap().unwrap();
+    let counted: u64 = flooded.rows.iter().map(|row| row.count).sum();
+    let row = |row: &Row| {
+        json!({"location": row.packet.location, "reason": row.packet.reason, "in_port": row.packet.in_port,
+            "ethertype": row.packet.ethertype, "protocol": row.packet.protocol, "count": row.count})
+    };
+    let rows: Vec<Value> = watched.rows.iter().map(row).collect();
+    let told = json!({"rows": rows, "lost": watched.lost, "bad": watched.bad, "overflown": SENT - received,
+        "flood": [counted, flooded.lost], "device": fs::read_to_string("/sys/class/net/va/ifindex").unwrap().trim()});
+    fs::write("/out/dropmon.json", told.to_string()).unwrap();
+    // One that was killed leaves it on, and the next one takes it over.
+    let killed = own().arg(FLAG).arg(WATCH).spawn().map(|mut child| {
+        sleep(Duration::from_millis(700));
+        child.kill().unwrap();
+        child.wait().unwrap()
+    });
+    killed.unwrap();
+    dropmon::watch(Duration::from_millis(100), &AtomicBool::new(false)).unwrap();
+    // While somebody uses it, it is left alone.
+    let mut other = own().arg(FLAG).arg(WATCH).spawn().unwrap();
+    sleep(Duration::from_millis(700));
+    let refused = dropmon::watch(Duration::from_millis(100), &AtomicBool::new(false));
+    fs::write("/out/dropmon-busy", format!("{:?}", refused.map_err(|e| e.kind()))).unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+fn own() -> Command {
+    Command::new(std::env::current_exe().unwrap())
+}
+
+fn from_peer(what: &str) {
+    let own = std::env::current_exe().unwrap();
+    let sender = ["netns", "exec", "peer", own.to_str().unwrap(), FLAG, what];
+    assert!(Command::new("ip").args(sender).status().unwrap().success(), "nothing sent");
+}
+
+fn knock(times: u64) {
+    let socket = UdpSocket::bind(("10.78.0.2", 0)).unwrap();
+    for _ in 0..times {
+        // Not connected: it would hear that the port is closed.
+        assert_eq!(socket.send_to(&[0; 64], ("10.78.0.1", PORT)).unwrap(), 64);
+    }
 }
 
 fn send() {

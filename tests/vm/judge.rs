@@ -6,15 +6,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::boot::Guest;
-use crate::guest::FILES;
+use crate::guest::{FILES, FLOOD, KNOCKS};
 
 pub type Judge = fn(&Guest) -> Result<(), String>;
 
-pub const ALL: [(&str, Judge); 4] = [
+pub const ALL: [(&str, Judge); 5] = [
     ("schema", schema),
     ("overflow", overflow),
     ("only_what_the_kernel_has", only_what_the_kernel_has),
     ("watching_is_cheap", watching_is_cheap),
+    ("drop_monitor", drop_monitor),
 ];
 
 /// Every document is what the published schema promises.
@@ -69,6 +70,29 @@ fn watching_is_cheap(guest: &Guest) -> Result<(), String> {
     let seconds = report["window_seconds"].as_f64().ok_or("no window")?;
     let cpu = report["self"]["cpu_microseconds"].as_f64().ok_or("no cost")? / 1e6;
     if cpu < seconds / 4.0 { Ok(()) } else { Err(format!("{cpu} s of CPU to watch for {seconds} s")) }
+}
+
+/// Every dropped packet once, at its place, and by its reason on kernels that have reasons.
+fn drop_monitor(guest: &Guest) -> Result<(), String> {
+    let told = guest.json("dropmon.json")?;
+    same(&(told["lost"].as_u64(), told["bad"].as_u64()), &(Some(0), Some(0)))?;
+    let rows = told["rows"].as_array().ok_or("no rows")?;
+    let reasons = rows.iter().any(|row| !row["reason"].is_null());
+    let cases = [
+        ("SOCKET_RCVBUFF", "udp_queue_rcv_one_skb", told["overflown"].as_u64()),
+        ("NO_SOCKET", "__udp4_lib_rcv", Some(KNOCKS)),
+    ];
+    for (reason, location, count) in cases {
+        let ours = |row: &&Value| if reasons { row["reason"] == reason } else { row["location"] == location };
+        let row = rows.iter().find(ours).ok_or_else(|| format!("no {reason} among {rows:?}"))?;
+        same(&row["count"].as_u64(), &count)?;
+        same(&row["in_port"].to_string(), &told["device"].as_str().unwrap_or_default().to_owned())?;
+        same(&(row["ethertype"].as_u64(), row["protocol"].as_u64()), &(Some(0x0800), Some(17)))?;
+    }
+    let [counted, lost] = [0, 1].map(|at| told["flood"][at].as_u64().unwrap_or_default());
+    // How many are lost depends on how fast they come; none may be lost untold.
+    same(&(counted + lost), &FLOOD)?;
+    same(&guest.text("dropmon-busy")?, &"Err(ResourceBusy)".to_owned())
 }
 
 /// Of the protocols' tables, a counter is told if the kernel has it, with the kernel's value, and no other is told.

@@ -1,0 +1,102 @@
+//! The kernel's drop monitor: every packet that the kernel frees as dropped, one message each. For hosts without BPF.
+//!
+//! It is one for the whole machine and is either on or off: two programs can't use it at once, and one that is killed
+//! leaves it on. [`watch`] takes over what nobody listens to, and puts back how it was configured. It needs CAP_NET_ADMIN,
+//! CAP_SYS_ADMIN to listen (since 6.7, and stable kernels before it), the initial network namespace, and the module
+//! drop_monitor, which the kernel loads by itself.
+//!
+//! A message per packet costs far more than a count in BPF: at most [`QUEUE`] wait per CPU, and the kernel sends them up to
+//! a second late (net/core/drop_monitor.c dm_delay). What did not fit is told as lost.
+
+mod control;
+pub mod message;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use control::Monitor;
+pub use control::QUEUE;
+pub use message::Packet;
+
+use super::netlink::{Dumped, messages};
+
+/// The kernel gathers for one second, then sends.
+const LATE: Duration = Duration::from_millis(1300);
+/// How often the end is looked for while nothing comes.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Packets that were dropped alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What they have in common.
+    pub packet: Packet,
+    /// How many.
+    pub count: u64,
+}
+
+/// What the drop monitor told.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// The most frequent first.
+    pub rows: Vec<Row>,
+    /// Drops that were not told, for want of room in the kernel's queues or in ours: the rows are short by so many.
+    pub lost: u64,
+    /// Messages that made no sense.
+    pub bad: usize,
+    /// How long was watched.
+    pub seconds: f64,
+}
+
+/// Watches every drop on this machine for as long as `window`, or until `stop`. Returns a second and a bit after, because
+/// the kernel tells so late. The drop monitor is off again however this ends.
+pub fn watch(window: Duration, stop: &AtomicBool) -> io::Result<Watched> {
+    let monitor = Monitor::start()?;
+    let mut heard = Heard { begin: since_epoch(), ..Heard::default() };
+    let start = Instant::now();
+    while start.elapsed() < window && !stop.load(Ordering::Relaxed) {
+        monitor.hear(LOOK.min(window.saturating_sub(start.elapsed())), |bytes| heard.take(bytes))?;
+    }
+    heard.end = Some(since_epoch());
+    let end = Instant::now();
+    while end.elapsed() < LATE {
+        monitor.hear(LATE.saturating_sub(end.elapsed()), |bytes| heard.take(bytes))?;
+    }
+    let lost = monitor.lost()?;
+    monitor.stop()?;
+    let mut rows: Vec<Row> = heard.counts.into_iter().map(|(packet, count)| Row { packet, count }).collect();
+    rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.packet.cmp(&b.packet)));
+    let seconds = end.saturating_duration_since(start).as_secs_f64();
+    Ok(Watched { rows, lost, bad: heard.dumped.bad, seconds })
+}
+
+/// What was heard so far, by the time at which the kernel dropped it.
+#[derive(Default)]
+struct Heard {
+    begin: u64,
+    /// Absent while the window lasts.
+    end: Option<u64>,
+    counts: HashMap<Packet, u64>,
+    dumped: Dumped,
+}
+
+impl Heard {
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Heard { begin, end, counts, dumped } = self;
+        messages(bytes, None, dumped, |payload| {
+            let Some((packet, time)) = message::parse(payload) else { return false };
+            if time >= *begin && end.is_none_or(|end| time <= end) {
+                *counts.entry(packet).or_default() += 1;
+            }
+            true
+        })
+        .map(drop)
+    }
+}
+
+/// Nanoseconds, as the kernel stamps its messages.
+fn since_epoch() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
