@@ -19,6 +19,9 @@ _netstat__deep() {
             netstat__deep,confirm)
                 cmd="netstat__deep__subcmd__confirm"
                 ;;
+            netstat__deep,doctor)
+                cmd="netstat__deep__subcmd__doctor"
+                ;;
             netstat__deep,explain)
                 cmd="netstat__deep__subcmd__explain"
                 ;;
@@ -45,6 +48,9 @@ _netstat__deep() {
                 ;;
             netstat__deep__subcmd__help,confirm)
                 cmd="netstat__deep__subcmd__help__subcmd__confirm"
+                ;;
+            netstat__deep__subcmd__help,doctor)
+                cmd="netstat__deep__subcmd__help__subcmd__doctor"
                 ;;
             netstat__deep__subcmd__help,explain)
                 cmd="netstat__deep__subcmd__help__subcmd__explain"
@@ -77,7 +83,7 @@ _netstat__deep() {
 
     case "${cmd}" in
         netstat__deep)
-            opts="-h -V --help --version rx tune confirm revert history explain guard generate help"
+            opts="-h -V --help --version rx tune confirm revert history explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -99,6 +105,24 @@ _netstat__deep() {
             case "${prev}" in
                 --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__doctor)
+            opts="-v -h --json --color --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 *)
@@ -155,7 +179,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help)
-            opts="rx tune confirm revert history explain guard generate help"
+            opts="rx tune confirm revert history explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -169,6 +193,20 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help__subcmd__confirm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -33,6 +33,8 @@ pub enum Verb {
     History(HistoryArgs),
     /// Explain a counter, rule, knob or stage: what it is, what to do, what not to do
     Explain(ExplainArgs),
+    /// Show what this kernel, these privileges and this container allow, what is lost, and how to get it
+    Doctor(DoctorArgs),
     /// Wait, and take a change back that is not confirmed
     #[command(hide = true)]
     Guard(GuardArgs),
@@ -49,7 +51,7 @@ impl Verb {
             Verb::Confirm(ConfirmArgs { state_dir, .. })
             | Verb::Revert(RevertArgs { state_dir, .. })
             | Verb::History(HistoryArgs { state_dir, .. }) => Some(state_dir),
-            Verb::Explain(_) => Some(std::path::Path::new(crate::tune::journal::DEFAULT)),
+            Verb::Explain(_) | Verb::Doctor(_) => Some(std::path::Path::new(crate::tune::journal::DEFAULT)),
             Verb::Generate(_) | Verb::Guard(_) => None,
         }
     }
@@ -231,6 +233,20 @@ pub struct ExplainArgs {
     /// List all that can be explained
     #[arg(long)]
     pub list: bool,
+}
+
+/// Show what can be done here.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// When to use colour
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Show each hook and source too
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
 }
 
 /// Write the papers made from the code.

@@ -1,5 +1,7 @@
 //! All that a renderer may see.
 
+pub mod card;
+
 use std::collections::HashMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};

@@ -2,6 +2,7 @@
 
 pub mod choice;
 pub mod confirm;
+pub mod doctor;
 pub mod explain;
 pub mod generate;
 pub mod history;

@@ -208,7 +208,7 @@ fn find_owners(host: &Host, findings: &mut [Finding]) -> Option<SourceStatus> {
 }
 
 /// A name that stands alone in a file.
-fn name(host: &Host, path: &str) -> Option<String> {
+pub(super) fn name(host: &Host, path: &str) -> Option<String> {
     let mut bytes = Vec::new();
     host.read(path, &mut bytes).ok()?;
     let name = text::printable(bytes.trim_ascii());
@@ -216,7 +216,7 @@ fn name(host: &Host, path: &str) -> Option<String> {
 }
 
 /// RFC 3339 in UTC, to the millisecond.
-fn now() -> String {
+pub(super) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 

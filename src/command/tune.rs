@@ -11,7 +11,7 @@ use super::rx::Run;
 use super::verdict::{available_memory, measured, verify};
 use crate::cli::{Apply, Format, RxArgs};
 use crate::error::{EXIT_ROLLED_BACK, Error, did_you_mean};
-use crate::model::{SettingFile, Tree};
+use crate::model::SettingFile;
 use crate::render::{self, Look, plan as show};
 use crate::report::{Netns, Report, Verb};
 use crate::source::settings;
@@ -221,7 +221,7 @@ fn error(failed: Failed, id: u64) -> Error {
 /// What all sockets of a protocol may hold before the kernel presses them: the second of three numbers, in pages. Absent
 /// where only the host shows it.
 fn pressure(path: &str) -> Option<u64> {
-    let value = settings::value(&SettingFile { tree: Tree::Sysctl, path: path.into() }).ok()?;
+    let value = settings::value(&SettingFile::sysctl(path)).ok()?;
     let pages: u64 = value.split(' ').nth(1)?.parse().ok()?;
     pages.checked_mul(rustix::param::page_size() as u64)
 }

@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use crate::cli::Cli;
 use crate::error::Error;
 use crate::report::Report;
+use crate::report::card::Card;
 
 /// One generated file.
 pub struct Paper {
@@ -35,6 +36,7 @@ pub fn papers(folder: &Path) -> Result<Vec<Paper>, Error> {
         papers.push(Paper { path: Path::new("completions").join(name), bytes });
     }
     papers.push(Paper { path: "man/netstat-deep-1.schema.json".into(), bytes: schema().into_bytes() });
+    papers.push(Paper { path: "man/netstat-deep-doctor-1.schema.json".into(), bytes: card_schema().into_bytes() });
     let readme = folder.join("README.md");
     if let Ok(text) = std::fs::read_to_string(&readme) {
         papers.push(Paper { path: "README.md".into(), bytes: readme::with_tables(&text)?.into_bytes() });
@@ -44,8 +46,16 @@ pub fn papers(folder: &Path) -> Result<Vec<Paper>, Error> {
 
 /// The JSON schema of a report.
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(Report);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    pretty(&schemars::schema_for!(Report))
+}
+
+/// The JSON schema of a capability card.
+pub fn card_schema() -> String {
+    pretty(&schemars::schema_for!(Card))
+}
+
+fn pretty(schema: &schemars::Schema) -> String {
+    let mut text = serde_json::to_string_pretty(schema).unwrap_or_default();
     text.push('\n');
     text
 }

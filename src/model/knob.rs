@@ -39,6 +39,13 @@ pub struct SettingFile {
     pub path: String,
 }
 
+impl SettingFile {
+    /// A file below `/proc/sys`.
+    pub fn sysctl(path: impl Into<String>) -> Self {
+        SettingFile { tree: Tree::Sysctl, path: path.into() }
+    }
+}
+
 impl std::fmt::Display for SettingFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let root = match self.tree {

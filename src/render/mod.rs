@@ -1,5 +1,6 @@
 //! Reports for people and machines: a file per format.
 
+mod doctor;
 pub mod explain;
 mod json;
 mod openmetrics;
@@ -12,6 +13,7 @@ use std::io::{self, Write};
 
 use crate::cli::Format;
 use crate::report::Report;
+use crate::report::card::Card;
 
 /// How a report is to look.
 #[derive(Clone, Copy, Debug)]
@@ -31,4 +33,9 @@ pub fn write(report: &Report, look: Look, out: &mut dyn Write) -> io::Result<()>
         Format::Openmetrics => openmetrics::write(report, out),
     }?;
     out.flush()
+}
+
+/// Writes a capability card, as JSON or for people.
+pub fn card(card: &Card, json: bool, verbose: u8, out: &mut dyn Write) -> io::Result<()> {
+    if json { json::document(card, out) } else { doctor::write(card, verbose, out) }
 }

@@ -44,6 +44,24 @@ pub fn find(name: &str) -> io::Result<Numbers> {
     found.ok_or_else(|| io::Error::other(format!("the kernel's answer on {name} makes no sense")))
 }
 
+/// Whether a family is there now. Nothing is loaded for that.
+pub fn is_there(name: &str) -> io::Result<bool> {
+    let request = Request { name: "getfamily", kind: GENL_ID_CTRL, payload: header(CTRL_CMD_GETFAMILY, 2) };
+    let mut there = false;
+    Client::new(&Host::Live, Family::Generic).dump(
+        &request,
+        &mut there,
+        |there| *there = false,
+        |there, payload| {
+            let family = payload.get(HEADER..).map(attributes).into_iter().flatten();
+            *there |=
+                family.filter(|(kind, _)| *kind == CTRL_ATTR_FAMILY_NAME).any(|(_, it)| string(it) == name.as_bytes());
+            true
+        },
+    )?;
+    Ok(there)
+}
+
 /// A family from the payload of a CTRL_CMD_NEWFAMILY message.
 pub fn parse(payload: &[u8]) -> Option<Numbers> {
     let mut numbers = Numbers::default();
@@ -110,6 +128,12 @@ mod tests {
         let numbers = find("nlctrl").unwrap();
         assert_eq!(numbers.id, GENL_ID_CTRL);
         assert!(numbers.groups.iter().any(|(name, id)| name == b"notify" && *id > 0));
+    }
+
+    #[test]
+    fn looking_for_a_family_finds_it_or_not() {
+        assert!(is_there("nlctrl").unwrap());
+        assert!(!is_there("nlctr").unwrap());
     }
 
     #[test]

@@ -10,11 +10,13 @@ pub mod link;
 pub mod netlink;
 pub mod owner;
 pub mod place;
+pub mod privilege;
 pub mod settings;
 pub mod sheet;
 pub mod sockdiag;
 pub mod sysfs;
 pub mod text;
+pub mod tracepoint;
 
 pub use host::Host;
 pub use sheet::{Label, Sheet, SheetRow};

@@ -48,6 +48,8 @@ pub fn play() {
     assert!(Command::new("sh").args(["-ec", PEER]).status().unwrap().success(), "no peer");
     overflow();
     drop_monitor();
+    keep("doctor.json", &["doctor", "--json"]);
+    fs::copy("/sys/kernel/tracing/available_events", "/out/events").unwrap();
     keep("since-boot.json", &["rx", "--json", "--interval", "0"]);
     for file in FILES {
         fs::copy(format!("/proc/net/{file}"), format!("/out/{file}")).unwrap();

@@ -10,20 +10,22 @@ use crate::guest::{FILES, FLOOD, KNOCKS};
 
 pub type Judge = fn(&Guest) -> Result<(), String>;
 
-pub const ALL: [(&str, Judge); 5] = [
+pub const ALL: [(&str, Judge); 6] = [
     ("schema", schema),
     ("overflow", overflow),
     ("only_what_the_kernel_has", only_what_the_kernel_has),
     ("watching_is_cheap", watching_is_cheap),
     ("drop_monitor", drop_monitor),
+    ("doctor", doctor),
 ];
 
-/// Every document is what the published schema promises.
+/// Every document is what the published schemas promise.
 fn schema(guest: &Guest) -> Result<(), String> {
-    let promise = include_str!("../../man/netstat-deep-1.schema.json");
-    let promise = serde_json::from_str(promise).map_err(|e| e.to_string())?;
-    let validator = jsonschema::validator_for(&promise).map_err(|e| e.to_string())?;
-    for name in ["window.json", "since-boot.json"] {
+    let report = include_str!("../../man/netstat-deep-1.schema.json");
+    let card = include_str!("../../man/netstat-deep-doctor-1.schema.json");
+    for (name, promise) in [("window.json", report), ("since-boot.json", report), ("doctor.json", card)] {
+        let promise = serde_json::from_str(promise).map_err(|e| e.to_string())?;
+        let validator = jsonschema::validator_for(&promise).map_err(|e| e.to_string())?;
         let document = guest.json(name)?;
         let errors: Vec<String> =
             validator.iter_errors(&document).map(|error| format!("{name}: {}: {error}", error.instance_path)).collect();
@@ -93,6 +95,24 @@ fn drop_monitor(guest: &Guest) -> Result<(), String> {
     // How many are lost depends on how fast they come; none may be lost untold.
     same(&(counted + lost), &FLOOD)?;
     same(&guest.text("dropmon-busy")?, &"Err(ResourceBusy)".to_owned())
+}
+
+/// The card knows this kernel: its hooks are those that tracefs lists, and all that needs no hook works for root.
+fn doctor(guest: &Guest) -> Result<(), String> {
+    let (card, events) = (guest.json("doctor.json")?, guest.text("events")?);
+    let events: Vec<&str> = events.lines().collect();
+    for hook in card["hooks"].as_array().ok_or("no hooks")? {
+        let id = hook["id"].as_str().ok_or("no id")?;
+        same(&(id, hook["found"].is_string()), &(id, events.contains(&id)))?;
+    }
+    for ability in card["abilities"].as_array().ok_or("no abilities")? {
+        same(&(&ability["id"], &ability["missing"]), &(&ability["id"], &Value::Array(Vec::new())))?;
+    }
+    // The drop monitor told reasons if, and only if, this kernel has some.
+    let told = guest.json("dropmon.json")?;
+    let told = told["rows"].as_array().ok_or("no rows")?.iter().any(|row| row["reason"].is_string());
+    same(&(card["features"]["drop_reasons"].as_u64() > Some(0)), &told)?;
+    same(&(&card["features"]["btf"]["ok"], &card["features"]["drop_monitor"]), &(&true.into(), &true.into()))
 }
 
 /// Of the protocols' tables, a counter is told if the kernel has it, with the kernel's value, and no other is told.
