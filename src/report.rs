@@ -6,7 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ledger::{Line, Totals};
-use crate::model::{Change, Changes, Counter, Finding, Instance, Kind, Scope, SourceStatus, Stage, per_second};
+use crate::model::{
+    Change, Changes, Counter, Drop, DropTotals, Finding, Instance, Kind, Probe, Scope, SourceStatus, Stage, per_second,
+};
 
 /// The contract that dashboards hold us to: fields may be added within version 1, never renamed or removed.
 pub const SCHEMA: &str = "netstat-deep/1";
@@ -50,6 +52,12 @@ pub struct Report {
     pub stages: Vec<StageCounters>,
     /// What is wrong, the worst first.
     pub findings: Vec<Finding>,
+    /// Packets that the kernel freed as dropped, the most harmful first. Absent without probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drops: Option<Vec<Drop>>,
+    /// What they add up to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_totals: Option<DropTotals>,
     /// How the sources went.
     pub sources: Vec<SourceStatus>,
     /// What the program itself cost so far.
@@ -63,6 +71,8 @@ pub struct Report {
 pub enum Verb {
     /// The receive path.
     Rx,
+    /// What the kernel drops.
+    Drops,
 }
 
 /// A network namespace.
@@ -80,12 +90,18 @@ pub struct Netns {
 }
 
 /// What the program itself cost so far.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, serde::Serialize, JsonSchema)]
 pub struct Own {
     /// CPU time of the whole run, in user mode and in the kernel.
     pub cpu_microseconds: u64,
     /// The most memory that it held.
     pub max_rss_bytes: u64,
+    /// What its programs in the kernel did. Absent without probes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
+    /// Single events that could not be shown: there were too many at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_lost: Option<u64>,
 }
 
 impl Own {
@@ -102,6 +118,8 @@ impl Own {
         Own {
             cpu_microseconds: micros(usage.ru_utime) + micros(usage.ru_stime),
             max_rss_bytes: usage.ru_maxrss as u64 * 1024,
+            probes: Vec::new(),
+            events_lost: None,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! One file per verb; each a short chain of pipeline calls.
 
+mod bar;
 pub mod choice;
 pub mod confirm;
+pub mod drops;
 pub mod explain;
 pub mod generate;
 pub mod history;

@@ -1,12 +1,13 @@
 //! `rx`: the report on the receive path.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
-use crate::cli::{Format, RxArgs};
+use crate::cli::RxArgs;
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
 use crate::ledger;
@@ -17,9 +18,6 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::{Host, groups, owner, sysctl, text};
 use crate::stage::RECEIVE;
-
-/// A progress bar is shown for windows longer than this.
-const WORTH_A_BAR: Duration = Duration::from_secs(2);
 
 /// Watches the receive path and reports on it, once or window after window.
 pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
@@ -104,9 +102,7 @@ impl Run<'_> {
     }
 
     fn bar(&self) -> Bar {
-        let seen = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
-        let wanted = self.args.format() == Format::Table && self.args.interval > WORTH_A_BAR;
-        Bar { shown: seen && wanted, seconds: self.args.interval.as_secs_f64() }
+        Bar::new(self.args.format(), self.args.interval)
     }
 
     /// What one window says.
@@ -139,6 +135,8 @@ impl Run<'_> {
             ledger,
             stages: stage_counters(RECEIVE, &seen.changes),
             findings,
+            drops: None,
+            drop_totals: None,
             sources,
             own: Own::measure(),
         })
@@ -199,7 +197,7 @@ fn find_owners(host: &Host, findings: &mut [Finding]) -> Option<SourceStatus> {
 }
 
 /// A name that stands alone in a file.
-fn name(host: &Host, path: &str) -> Option<String> {
+pub(super) fn name(host: &Host, path: &str) -> Option<String> {
     let mut bytes = Vec::new();
     host.read(path, &mut bytes).ok()?;
     let name = text::printable(bytes.trim_ascii());
@@ -207,35 +205,6 @@ fn name(host: &Host, path: &str) -> Option<String> {
 }
 
 /// RFC 3339 in UTC, to the millisecond.
-fn now() -> String {
+pub(super) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
-}
-
-/// A progress bar on the terminal, on standard error: the report is not disturbed.
-struct Bar {
-    shown: bool,
-    seconds: f64,
-}
-
-impl Bar {
-    fn show(&self, share: f64) {
-        const CELLS: usize = 40;
-        if self.shown {
-            let full = ((share * CELLS as f64) as usize).min(CELLS);
-            let (done, left) = ("█".repeat(full), "░".repeat(CELLS - full));
-            // A terminal that went away takes the bar with it, not the run.
-            let _ = write!(
-                std::io::stderr(),
-                "\r watching {done}{left} {:.1} of {:.1} s ",
-                share * self.seconds,
-                self.seconds
-            );
-        }
-    }
-
-    fn clear(&self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
 }

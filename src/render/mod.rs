@@ -1,5 +1,6 @@
 //! Reports for people and machines: a file per format.
 
+pub mod drops;
 pub mod explain;
 mod json;
 mod openmetrics;

@@ -2,8 +2,8 @@
 
 use crate::counters;
 use crate::model::{
-    Example, Finding, Flow, Instance, Knob, Observed, Place, Risk, Rule, Scope, Severity, Stage, Threshold, Unit,
-    power_of_two,
+    Example, Finding, Flow, Instance, Knob, Observed, Place, Reason, Risk, Rule, Scope, Severity, Stage, Threshold,
+    Unit, power_of_two,
 };
 use crate::source::groups::{LINK, SOFTNET};
 
@@ -169,6 +169,12 @@ static MAX_BACKLOG: Knob = Knob {
     keep: "sysctl.d",
 };
 
+static REASONS: &[Reason] = &[Reason::harmful(
+    "CPU_BACKLOG",
+    "The backlog queue of a CPU is full, or its flow limit sheds a heavy flow. Not normal: see backlog-overflow.",
+)
+.in_functions(&["enqueue_to_backlog", "netif_rx_internal"])];
+
 /// R7.
 pub static STAGE: Stage = Stage {
     id: "backlog",
@@ -179,6 +185,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: REASONS,
     rules: &[&OVERFLOW],
     knobs: &[&MAX_BACKLOG],
 };
