@@ -41,8 +41,9 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
         if last {
             watch.end();
         }
+        let taken_at = now();
         let window = watch.window().map_err(|e| Error::missing(format!("the probe's counts can't be read: {e}")))?;
-        let report = report(window, netns.as_ref());
+        let report = report(window, taken_at, netns.as_ref());
         render::drops::write(&report, view, out).map_err(Error::output)?;
         if last {
             return Ok(if stop.load(Ordering::Relaxed) { EXIT_INTERRUPTED } else { 0 });
@@ -93,7 +94,7 @@ fn missing(refusal: Refusal, verbose: u8) -> Error {
     Error::missing(refusal.what).hint(refusal.todo)
 }
 
-fn report(window: Window, netns: Option<&Place>) -> Report {
+fn report(window: Window, taken_at: String, netns: Option<&Place>) -> Report {
     let host = &Host::Live;
     let mut own = Own::measure();
     own.probes = vec![window.probe];
@@ -104,7 +105,7 @@ fn report(window: Window, netns: Option<&Place>) -> Report {
         host: name(host, "proc/sys/kernel/hostname"),
         kernel: name(host, "proc/sys/kernel/osrelease"),
         cpus: std::thread::available_parallelism().ok().map(usize::from),
-        taken_at: Some(now()),
+        taken_at: Some(taken_at),
         window_seconds: Some(window.seconds),
         since_boot: false,
         netns: netns.map(|place| {

@@ -27,7 +27,7 @@ pub struct Lowered {
 }
 
 /// Sets `sysctl` (a path below /proc/sys) to `value` until the result is dropped.
-pub fn lower(sysctl: &str, value: u32) -> Outcome<Lowered> {
+pub fn lower(sysctl: &str, value: impl ToString) -> Outcome<Lowered> {
     let path = format!("/proc/sys/{sysctl}");
     let mut guard = Command::new(std::env::current_exe()?)
         .args([FLAG, &path, &value.to_string()])
@@ -75,7 +75,8 @@ fn watch(args: &[String]) -> io::Result<()> {
     let _alone = lock(FlockOperation::NonBlockingLockExclusive)?;
     let old = fs::read_to_string(path)?;
     let result = fs::write(path, value).and_then(|()| {
-        if fs::read_to_string(path)?.trim() != value {
+        // Several numbers come back with tabs between them.
+        if !fs::read_to_string(path)?.split_whitespace().eq(value.split_whitespace()) {
             return Err(io::Error::other("the new value did not stick"));
         }
         println!("{}", old.trim());
