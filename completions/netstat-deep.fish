@@ -80,12 +80,15 @@ flow\t'From where to where it went'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l reason -d 'Only drops of this reason: NO_SOCKET, SOCKET_RCVBUFF ...' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l netns -d 'Only drops in this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l dev -d 'Only drops of packets from or to this device' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l pcap -d 'Write the dropped packets into this file (pcapng), for tcpdump and Wireshark' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l rate -d 'Of single drops, take so many a second and CPU at most; those left out are counted' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l harmless -d 'Show the drops too that nobody needs to care for'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l flows -d 'Keep addresses and ports: also in JSON'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l stack -d 'Keep the kernel\'s call stacks'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l each -d 'Show every single drop as it comes, a line each, before what they add up to; with --jsonl as JSON'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l json -d 'One JSON document'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l jsonl -d 'A JSON document a line and window'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -s v -l verbose -d 'Show what the probe cost, and the places; also what the kernel\'s verifier says if it refuses'

@@ -11,7 +11,7 @@
 #define NAME 16 /* IFNAMSIZ */
 #define SNAP 256 /* bytes of a packet in the stream, at most */
 #define NO_OFFSET 0xffff /* ~0 in an offset of struct sk_buff: not set */
-#define SLOT 100000000 /* ns: the stream's pace is so many events a slot and CPU */
+#define SLOT 1000000000 /* ns: the stream's pace is so many events a slot and CPU */
 
 /* Set by the loader. */
 const volatile u8 keep_flows;

@@ -133,6 +133,15 @@ pub struct DropsArgs {
     /// Keep the kernel's call stacks
     #[arg(long)]
     pub stack: bool,
+    /// Show every single drop as it comes, a line each, before what they add up to; with --jsonl as JSON
+    #[arg(long, conflicts_with = "json")]
+    pub each: bool,
+    /// Write the dropped packets into this file (pcapng), for tcpdump and Wireshark
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+    /// Of single drops, take so many a second and CPU at most; those left out are counted
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub rate: u32,
     /// One JSON document
     #[arg(long, conflicts_with = "jsonl")]
     pub json: bool,

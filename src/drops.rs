@@ -1,5 +1,6 @@
 //! Packets that the kernel drops: what the probe counted, in words.
 
+mod stream;
 mod words;
 
 use std::collections::HashMap;
@@ -7,11 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::model::{Direction, Drop, DropFlow, DropTotals, Harm, Probe, SourceStatus, Victim, per_second};
+use crate::model::{Direction, Drop, DropEvent, DropFlow, DropTotals, Harm, Probe, SourceStatus, Victim, per_second};
 use crate::source::probe::Refusal;
 use crate::source::probe::drops::{Counts, DropProbe, Key, Wanted};
+use crate::source::probe::event::Event;
 use crate::source::reasons::subsystem;
 use crate::source::{Host, owner, place, symbols, text};
+pub use stream::Clock;
 use words::{Class, network, protocol};
 
 /// Sockets named for each row, at most.
@@ -47,6 +50,8 @@ pub struct Window {
     pub probe: Probe,
     /// How the look-ups went.
     pub sources: Vec<SourceStatus>,
+    /// Single drops that were not shown because there were too many at a time.
+    pub left_out: u64,
     /// How long the window was.
     pub seconds: f64,
 }
@@ -78,6 +83,23 @@ impl DropWatch {
         self.probe.detach();
     }
 
+    /// The single drops since this was last asked, as far as they are wanted; each with its words.
+    pub fn events(&mut self, clock: Clock) -> Vec<(Event, DropEvent)> {
+        let events = self.probe.events();
+        if events.is_empty() {
+            return Vec::new();
+        }
+        // Without permission the bare addresses stand for the names; the report says why.
+        let _ = self.name_places(events.iter().map(|event| event.key.location).collect());
+        let netns_names = place::names_by_inode();
+        let described = events.into_iter().map(|event| {
+            let drop = self.drop(event.key.reason, Some(&event.key), 1, 0.0);
+            let said = stream::describe(&event, drop, clock, &netns_names);
+            (event, said)
+        });
+        described.filter(|(event, said)| self.wants(&said.drop, event.key.netns)).collect()
+    }
+
     /// The window that ends now; the next one begins.
     pub fn window(&mut self) -> io::Result<Window> {
         let counts = self.probe.read()?;
@@ -106,25 +128,25 @@ impl DropWatch {
             } += drop.count;
         }
         totals.packets = totals.harmful + totals.watch + totals.harmless + totals.unseen;
-        Ok(Window { drops, totals, probe, sources, seconds })
+        Ok(Window { drops, totals, probe, sources, left_out: grown.left_out, seconds })
     }
 
     fn find_symbols(&mut self, counts: &Counts) -> Option<SourceStatus> {
         let start = Instant::now();
         let stacks = counts.rows.keys().flat_map(|key| self.probe.stack(key.stack));
         let places = counts.rows.keys().map(|key| key.location).chain(stacks);
-        let new: Vec<u64> = places.filter(|address| !self.symbols.contains_key(address)).collect();
-        if new.is_empty() {
-            return None;
-        }
-        let reason = match symbols::find(&Host::Live, new.into_iter()) {
-            Ok(names) => {
-                self.symbols.extend(names);
-                None
-            }
-            Err(reason) => Some(reason),
-        };
-        Some(status("kernel symbols", reason, start))
+        let places: Vec<u64> = places.collect();
+        let known = self.symbols.len();
+        let result = self.name_places(places);
+        let looked = result.is_err() || self.symbols.len() > known;
+        looked.then(|| status("kernel symbols", result.err(), start))
+    }
+
+    /// Looks up the names of those places that have none yet.
+    fn name_places(&mut self, mut places: Vec<u64>) -> Result<(), String> {
+        places.retain(|address| !self.symbols.contains_key(address));
+        self.symbols.extend(symbols::find(&Host::Live, places.into_iter())?);
+        Ok(())
     }
 
     fn drops(&self, counts: &Counts, seconds: f64) -> Vec<Drop> {
@@ -159,11 +181,7 @@ impl DropWatch {
         }
         for ((key, (from, to)), packets) in &counts.flows {
             let Some(&at) = at.get(key) else { continue };
-            let end = |(address, port): (_, u16)| match port {
-                0 => std::net::IpAddr::to_string(&address),
-                port => SocketAddr::new(address, port).to_string(),
-            };
-            drops[at].flows.push(DropFlow { from: end(*from), to: end(*to), count: *packets });
+            drops[at].flows.push(DropFlow { from: stream::words(*from), to: stream::words(*to), count: *packets });
         }
         if self.only.device.is_none() && self.only.netns.is_none() {
             let unkept = counts.unkept.iter().map(|(&reason, &packets)| self.drop(reason, None, packets, seconds));
@@ -256,6 +274,7 @@ fn since(now: &Counts, before: &Counts) -> Counts {
         *packets -= before.unkept.get(reason).copied().unwrap_or(0).min(*packets);
     }
     grown.unkept.retain(|_, packets| *packets > 0);
+    grown.left_out -= before.left_out.min(grown.left_out);
     grown.without_socket -= before.without_socket.min(grown.without_socket);
     grown
 }

@@ -27,7 +27,7 @@ impl Class {
             None => reason.to_string(),
         };
         if name == NOT_SPECIFIED {
-            return Self::by_place(location);
+            return Self::by_place(location, !names.is_empty());
         }
         if let Some((stage, reason)) = stage::reason(&name, protocol) {
             return Class { name, likely: None, harm: reason.harm, normal: reason.normal.into(), stage: stage.into() };
@@ -48,10 +48,10 @@ impl Class {
         Class { name, likely: None, harm, normal, stage: stage.into() }
     }
 
-    fn by_place(location: Option<&str>) -> Self {
+    fn by_place(location: Option<&str>, others_named: bool) -> Self {
         let function = location.and_then(|place| place.split('+').next());
         let name = NOT_SPECIFIED.to_owned();
-        match function.and_then(stage::reason_in) {
+        match function.and_then(|function| stage::reason_in(function, others_named)) {
             Some((stage, reason)) => Class {
                 name,
                 likely: Some(reason.name.into()),

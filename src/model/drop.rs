@@ -82,6 +82,31 @@ pub struct DropFlow {
     pub count: u64,
 }
 
+/// One dropped packet: a line of the stream.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct DropEvent {
+    /// The version of this format.
+    pub schema: &'static str,
+    /// Always `drop`.
+    pub kind: &'static str,
+    /// When it was dropped: RFC 3339, UTC, microseconds.
+    pub time: String,
+    /// Its sender, with the port if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Its receiver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Its length, with its link header if it has one.
+    pub length: u32,
+    /// The inode of the socket that lost it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket_inode: Option<u64>,
+    /// Why and where; its count is 1.
+    #[serde(flatten)]
+    pub drop: Drop,
+}
+
 /// What all drops of a window add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DropTotals {

@@ -34,28 +34,35 @@ pub struct Reason {
     pub harm: Harm,
     /// Is this drop normal? What it means, in a sentence or two.
     pub normal: &'static str,
-    /// Beginnings of the names of functions that drop for this reason, where the kernel gives none.
+    /// Beginnings of the names of functions that drop for this reason, on kernels that give none (before 5.17).
     pub functions: &'static [&'static str],
+    /// The same on kernels that give reasons, but none in these functions.
+    pub unnamed_in: &'static [&'static str],
 }
 
 impl Reason {
     /// A reason that nobody needs to care for.
     pub const fn harmless(name: &'static str, normal: &'static str) -> Self {
-        Reason { name, harm: Harm::Harmless, normal, functions: &[] }
+        Reason { name, harm: Harm::Harmless, normal, functions: &[], unnamed_in: &[] }
     }
 
     /// A reason that is worth a look if there is a lot of it.
     pub const fn watch(name: &'static str, normal: &'static str) -> Self {
-        Reason { name, harm: Harm::Watch, normal, functions: &[] }
+        Reason { name, harm: Harm::Watch, normal, functions: &[], unnamed_in: &[] }
     }
 
     /// A reason that hurts.
     pub const fn harmful(name: &'static str, normal: &'static str) -> Self {
-        Reason { name, harm: Harm::Harmful, normal, functions: &[] }
+        Reason { name, harm: Harm::Harmful, normal, functions: &[], unnamed_in: &[] }
     }
 
-    /// The functions that drop for this reason where the kernel does not say so: before 5.17, and for `NOT_SPECIFIED`.
+    /// The functions that drop for this reason on kernels that give none.
     pub const fn in_functions(self, functions: &'static [&'static str]) -> Self {
         Reason { functions, ..self }
+    }
+
+    /// The functions that drop for this reason as `NOT_SPECIFIED` on kernels that give others.
+    pub const fn unnamed_in(self, unnamed_in: &'static [&'static str]) -> Self {
+        Reason { unnamed_in, ..self }
     }
 }

@@ -77,7 +77,7 @@ fn headline(report: &Report, totals: &DropTotals, out: &mut dyn Write) -> io::Re
     if free >= 2 {
         writeln!(out, "{BOLD}{left}{BOLD:#}{}{style}{right}{style:#}", " ".repeat(free))
     } else {
-        writeln!(out, "{BOLD}{left}{BOLD:#}\n{style}{right:>WIDTH$}{style:#}")
+        writeln!(out, "{BOLD}{}{BOLD:#}\n{style}{right:>WIDTH$}{style:#}", cut(&left, WIDTH))
     }
 }
 
@@ -197,7 +197,8 @@ fn table(groups: &[Group], view: View, totals: &DropTotals, out: &mut dyn Write)
         By::Unit => "unit",
         By::Flow => "flow",
     };
-    writeln!(out, "\n{DIM}  {:>12} {:>8}   {:<24} {}{DIM:#}", "packets", "share", heading, columns(view.by))?;
+    let wide = if view.by == By::Reason { 24 } else { 30 };
+    writeln!(out, "\n{DIM}  {:>12} {:>8}   {heading:<wide$} {}{DIM:#}", "packets", "share", columns(view.by))?;
     for group in groups.iter().take(LINES) {
         let (mark, style) = match group.harm {
             Harm::Harmful => ("✗", BAD),
@@ -235,7 +236,7 @@ fn columns(by: By) -> &'static str {
 fn right(group: &Group, by: By) -> String {
     let Some((first, _)) = group.drops.first() else { return String::new() };
     if by != By::Reason {
-        return cut(&reason(first), 28);
+        return cut(&reason(first), 23);
     }
     let mut devices: Vec<&str> = group.drops.iter().filter_map(|(drop, _)| drop.device.as_deref()).collect();
     devices.dedup();
@@ -244,7 +245,8 @@ fn right(group: &Group, by: By) -> String {
         [one] => one.to_owned(),
         [one, ..] => format!("{one} +{}", devices.len() - 1),
     };
-    format!("{:<12} {}", first.stage, cut(&device, 15))
+    let left = 26_usize.saturating_sub(first.stage.len().max(12));
+    format!("{:<12} {}", first.stage, cut(&device, left))
 }
 
 fn details(group: &Group, view: View, out: &mut dyn Write) -> io::Result<()> {
@@ -284,7 +286,9 @@ fn details(group: &Group, view: View, out: &mut dyn Write) -> io::Result<()> {
         line("flow", &format!("{} > {}, {}", flow.from, flow.to, grouped(flow.count)), Style::new(), out)?;
     }
     if let Some((drop, _)) = group.drops.iter().find(|(drop, _)| !drop.stack.is_empty()) {
-        for (i, frame) in drop.stack.iter().enumerate() {
+        // The first are our own program and what called it.
+        let ours = |frame: &&String| frame.starts_with("bpf_");
+        for (i, frame) in drop.stack.iter().skip_while(ours).enumerate() {
             line(if i == 0 { "via" } else { "" }, frame, DIM, out)?;
         }
     }
@@ -295,7 +299,8 @@ fn details(group: &Group, view: View, out: &mut dyn Write) -> io::Result<()> {
 fn line(word: &str, text: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for (i, line) in wrap(text, WIDTH - INDENT).iter().enumerate() {
         let word = if i == 0 { word } else { "" };
-        writeln!(out, "{word:>w$}  {style}{line}{style:#}", w = INDENT - 2)?;
+        // A word that can't be broken loses its end here; JSON has it whole.
+        writeln!(out, "{word:>w$}  {style}{}{style:#}", cut(line, WIDTH - INDENT), w = INDENT - 2)?;
     }
     Ok(())
 }
@@ -318,6 +323,9 @@ fn notes(report: &Report, totals: &DropTotals, view: View, out: &mut dyn Write) 
     }
     if totals.unseen > 0 {
         notes.push(format!("{} packets were dropped while the probe was at work: unseen", grouped(totals.unseen)));
+    }
+    if let Some(left_out) = report.own.events_lost.filter(|left_out| *left_out > 0) {
+        notes.push(format!("{} single drops were left out of the stream, but counted (--rate)", grouped(left_out)));
     }
     let failed = report.sources.iter().filter(|source| !source.ok);
     notes.extend(failed.filter_map(|source| Some(format!("{}: {}", source.name, source.reason.as_ref()?))));

@@ -1,10 +1,12 @@
 //! Reports for people and machines: a file per format.
 
+pub mod drop_event;
 pub mod drops;
 pub mod explain;
 mod json;
 mod openmetrics;
 mod path;
+pub mod pcap;
 pub mod plan;
 mod table;
 pub mod words;

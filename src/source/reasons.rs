@@ -40,6 +40,11 @@ impl ReasonNames {
         self.0.get(&reason).map(String::as_str)
     }
 
+    /// The number of a reason, by its name.
+    pub fn number(&self, name: &str) -> Option<u32> {
+        self.0.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
+    }
+
     /// True if this kernel gives no reasons (before 5.17).
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -279,7 +279,8 @@ static REASONS: &[Reason] = &[
     Reason::watch("FRAG_TOO_FAR", "Fragments of one sender came too far out of order (ipfrag_max_dist)."),
     // Not the kernel's: it gives no reason for these.
     Reason::harmless("MULTICAST_NOT_JOINED", "A multicast group that nobody here has joined. Normal on every link.")
-        .in_functions(&["ip6_mc_input", "ip_mc_validate_source"]),
+        .in_functions(&["ip6_mc_input"])
+        .unnamed_in(&["ip6_mc_input"]),
     Reason::harmless("IPV6DISABLED", "IPv6 is switched off on the device. Normal if that was meant."),
     Reason::watch(
         "IPV6_BAD_EXTHDR",

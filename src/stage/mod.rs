@@ -80,10 +80,13 @@ pub fn reason(name: &str, protocol: Option<&str>) -> Option<(&'static str, &'sta
     named.find(|(stage, _)| protocol.is_some_and(|protocol| stage.starts_with(protocol))).or(first)
 }
 
-/// The reason for which `function` drops packets, where the kernel gives none: that with the longest fitting beginning.
-pub fn reason_in(function: &str) -> Option<(&'static str, &'static Reason)> {
-    let fits =
-        |reason: &Reason| reason.functions.iter().filter(|start| function.starts_with(**start)).map(|s| s.len()).max();
+/// The reason for which `function` drops packets where the kernel gives none: that with the longest fitting beginning.
+/// `others_named` on kernels that give reasons elsewhere: then a reason of theirs is not meant.
+pub fn reason_in(function: &str, others_named: bool) -> Option<(&'static str, &'static Reason)> {
+    let fits = |reason: &Reason| {
+        let starts = if others_named { reason.unnamed_in } else { reason.functions };
+        starts.iter().filter(|start| function.starts_with(**start)).map(|start| start.len()).max()
+    };
     let fitting = reasons().filter_map(|(stage, reason)| Some((fits(reason)?, stage, reason)));
     fitting.max_by_key(|(length, _, _)| *length).map(|(_, stage, reason)| (stage, reason))
 }

@@ -52,7 +52,8 @@ static REASONS: &[Reason] = &[
         "__sk_destruct",
         "sk_stream_kill_queues",
         "netlink_",
-    ]),
+    ])
+    .unnamed_in(&["netlink_"]),
     Reason::watch("SKB_UCOPY_FAULT", "The reader gave a buffer that could not be written to."),
 ];
 

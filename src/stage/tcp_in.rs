@@ -181,6 +181,9 @@ static REASONS: &[Reason] = &[
         "A segment that ends beyond the window: a peer that sends more than was offered.",
     ),
     Reason::watch("TCP_INVALID_ACK_SEQUENCE", "An acknowledgement outside of the window: a confused or hostile peer."),
+    // Not the kernel's: it gives no reason for these.
+    Reason::harmless("TCP_TIME_WAIT", "A late segment of a connection that has ended. Normal at the end of each.")
+        .unnamed_in(&["tcp_v4_rcv", "tcp_v6_rcv"]),
     Reason::harmless("TCP_RESET", "A reset came and ended the connection. Normal."),
     Reason::harmless("TCP_CLOSE", "A segment for a connection that is closed. Normal at its end.")
         .in_functions(&["tcp_rcv_state_process"]),
@@ -198,7 +201,8 @@ static REASONS: &[Reason] = &[
     .in_functions(&["tcp_prune_ofo_queue"]),
     Reason::harmful("TCP_OFO_DROP", "Data out of order found no room in the receive buffer. TCP sends it again."),
     Reason::harmless("UNIX_DISCONNECT", "A datagram for a Unix socket whose peer was changed. No network is involved.")
-        .in_functions(&["unix_"]),
+        .in_functions(&["unix_"])
+        .unnamed_in(&["unix_"]),
     Reason::harmless("UNIX_SKIP_OOB", "An urgent byte in a Unix socket was skipped. No network is involved."),
 ];
 

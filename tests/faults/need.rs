@@ -16,6 +16,7 @@ pub enum Need {
     /// A kernel that takes our programs, and describes its types for them.
     Bpf,
     Bpftrace,
+    Tcpdump,
     /// Lowers a limit of the whole machine: takes the lock alone.
     MachineWide,
 }
@@ -34,6 +35,7 @@ impl Machine {
             (Need::TwoCpus, two_cpus()),
             (Need::Strace, has_tool("strace", "-V")),
             (Need::Bpf, bpf()),
+            (Need::Tcpdump, has_tool("tcpdump", "--version")),
             (Need::Bpftrace, has_tool("bpftrace", "--version")),
         ];
         Self { missing: found.into_iter().filter_map(|(need, found)| Some((need, found.err()?))).collect() }

@@ -41,14 +41,18 @@ fn every_reason_says_in_a_sentence_whether_it_is_normal() {
 
 #[test]
 fn a_function_stands_for_one_reason() {
-    let mut seen = BTreeSet::new();
-    for (_, reason) in reasons() {
-        for function in reason.functions {
-            assert!(seen.insert(function), "{function} stands for two reasons");
-            assert_eq!(reason_in(function).map(|(_, found)| found.name), Some(reason.name), "{function}");
+    for others_named in [false, true] {
+        let mut seen = BTreeSet::new();
+        for (_, reason) in reasons() {
+            let functions = if others_named { reason.unnamed_in } else { reason.functions };
+            for function in functions {
+                assert!(seen.insert(function), "{function} stands for two reasons");
+                let found = reason_in(function, others_named).map(|(_, found)| found.name);
+                assert_eq!(found, Some(reason.name), "{function}");
+            }
         }
+        assert!(reason_in("no_such_function", others_named).is_none());
     }
-    assert_eq!(reason_in("no_such_function").map(|(_, found)| found.name), None);
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use aya::maps::{Map, PerCpuArray, StackTraceMap};
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf, StackTraceMap};
 use aya::sys::{Stats, enable_stats};
 use aya::{Ebpf, EbpfLoader};
 
+use super::event::{self, Event};
 use super::hook::{self, Hook};
 use super::map;
 use super::{Refusal, Types};
@@ -22,7 +23,7 @@ static RAW: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR
 const TRACEPOINT: &str = "kfree_skb";
 
 /// Sizes of the structures in `ebpf/drops.bpf.c`.
-const DROP: usize = 32;
+pub(super) const DROP: usize = 32;
 const COUNT: usize = 24;
 const VICTIM: usize = DROP + 8;
 const VICTIM_COUNT: usize = 56;
@@ -31,6 +32,7 @@ const FLOW: usize = DROP + 40;
 const REASONS: u32 = 256;
 /// Cells of `sums`.
 const WITHOUT_VICTIM: u32 = 0;
+const LEFT_OUT: u32 = 1;
 
 /// What is to be kept besides the counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +41,10 @@ pub struct Wanted {
     pub flows: bool,
     /// The kernel's call stacks.
     pub stacks: bool,
+    /// Single drops, so many a second and CPU at most; 0 for none.
+    pub events: u32,
+    /// Of those, only the ones of this reason and this namespace; 0 for all.
+    pub only: (u32, u32),
 }
 
 /// What the kernel tells apart.
@@ -110,6 +116,8 @@ pub struct Counts {
     pub unkept: HashMap<u32, u64>,
     /// Packets whose socket was not kept.
     pub without_socket: u64,
+    /// Single drops that found no place in the stream.
+    pub left_out: u64,
 }
 
 /// A flow's ends: sender and receiver.
@@ -120,6 +128,7 @@ pub struct DropProbe {
     ebpf: Ebpf,
     hook: Hook,
     stats: Option<OwnedFd>,
+    ring: Option<RingBuf<MapData>>,
     names: ReasonNames,
 }
 
@@ -141,12 +150,14 @@ impl DropProbe {
             let hook = Hook::attach(&mut ebpf, program, TRACEPOINT, &types)?;
             Ok((ebpf, hook))
         });
-        let (ebpf, hook) = typed.or_else(|refusal| {
+        let (mut ebpf, hook) = typed.or_else(|refusal| {
             let mut ebpf = load(RAW, wanted, &types).map_err(|_| refusal.clone())?;
             let hook = Hook::attach(&mut ebpf, program, TRACEPOINT, &types).map_err(|_| refusal)?;
             Ok((ebpf, hook))
         })?;
-        Ok(DropProbe { ebpf, hook, stats, names: types.names })
+        let ring = ebpf.take_map("events").and_then(|map| RingBuf::try_from(map).ok());
+        let ring = ring.filter(|_| wanted.events > 0);
+        Ok(DropProbe { ebpf, hook, stats, ring, names: types.names })
     }
 
     /// What this kernel calls its reasons.
@@ -157,6 +168,16 @@ impl DropProbe {
     /// Stops counting; what was counted can still be read.
     pub fn detach(&mut self) {
         self.hook.detach(&mut self.ebpf);
+    }
+
+    /// The single drops that came since this was last asked.
+    pub fn events(&mut self) -> Vec<Event> {
+        let Some(ring) = &mut self.ring else { return Vec::new() };
+        let mut events = Vec::new();
+        while let Some(bytes) = ring.next() {
+            events.extend(event::parse(&bytes));
+        }
+        events
     }
 
     /// What the program did since this was last asked.
@@ -205,10 +226,10 @@ impl DropProbe {
         self.sums("unkept", |at, sum| {
             counts.unkept.insert(((at / REASONS) << SUBSYSTEM_SHIFT) + at % REASONS, sum);
         })?;
-        self.sums("sums", |at, sum| {
-            if at == WITHOUT_VICTIM {
-                counts.without_socket = sum;
-            }
+        self.sums("sums", |at, sum| match at {
+            WITHOUT_VICTIM => counts.without_socket = sum,
+            LEFT_OUT => counts.left_out = sum,
+            _ => {}
         })?;
         Ok(counts)
     }
@@ -248,8 +269,14 @@ fn load(object: &[u8], wanted: Wanted, types: &Types) -> Result<Ebpf, Refusal> {
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&types.loader));
     loader.override_global("keep_flows", &flows, true).override_global("keep_stacks", &stacks, true);
+    let pace = wanted.events;
+    loader.override_global("pace", &pace, true);
+    loader.override_global("only_reason", &wanted.only.0, true);
+    loader.override_global("only_netns", &wanted.only.1, true);
     // Maps that nothing is put into take no room.
-    loader.map_max_entries("events", 4096);
+    if pace == 0 {
+        loader.map_max_entries("events", rustix::param::page_size() as u32);
+    }
     if !wanted.flows {
         loader.map_max_entries("flows", 1);
     }
@@ -281,7 +308,7 @@ fn program(arguments: &[String]) -> Option<&'static str> {
     }
 }
 
-fn key_of(bytes: &[u8]) -> Key {
+pub(super) fn key_of(bytes: &[u8]) -> Key {
     Key {
         location: u64_at(bytes, 0),
         reason: u32_at(bytes, 8),
@@ -305,15 +332,15 @@ fn address(family: u16, bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     number(bytes, at, u64::from_ne_bytes)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     number(bytes, at, u32::from_ne_bytes)
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     number(bytes, at, u16::from_ne_bytes)
 }
 

@@ -2,6 +2,7 @@
 //! is pinned: the kernel takes everything back when this process ends, however it ends.
 
 pub mod drops;
+pub mod event;
 mod hook;
 mod map;
 pub mod privilege;

@@ -5,9 +5,12 @@
 mod load;
 mod process;
 mod reasons;
+mod stream;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use netstat_deep::generate::{event_schema, schema};
 use serde_json::Value;
 
 use crate::case::{Case, Checks, Outcome, wrong};
@@ -20,7 +23,7 @@ use crate::tool;
 const HEAD_START: Duration = Duration::from_millis(1200);
 
 pub fn cases() -> Vec<Case> {
-    [reasons::cases(), load::cases(), process::cases()].into_iter().flatten().collect()
+    [reasons::cases(), load::cases(), process::cases(), stream::cases()].into_iter().flatten().collect()
 }
 
 /// What was seen of one window.
@@ -42,7 +45,20 @@ fn observe_with(
 ) -> Outcome<Seen> {
     let args = [&["drops", "--json", "--netns", &namespace.name][..], more].concat();
     let ([report], told) = inside([tool::start_with(&args, window + HEAD_START)], HEAD_START, traffic)?;
+    valid(&report.0)?;
     Ok(Seen { report, told })
+}
+
+/// What is printed must be what the schema promises.
+fn valid(document: &Value) -> Outcome {
+    static REPORT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&schema()).unwrap_or_default());
+    static EVENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&event_schema()).unwrap_or_default());
+    let schema = if document["kind"] == "drop" { &EVENT } else { &REPORT };
+    let validator = jsonschema::validator_for(schema)?;
+    match validator.validate(document) {
+        Ok(()) => Ok(()),
+        Err(error) => wrong(format_args!("not as the schema says: {}: {error}", error.instance_path)),
+    }
 }
 
 impl Seen {
