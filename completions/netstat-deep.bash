@@ -22,6 +22,9 @@ _netstat__deep() {
             netstat__deep,doctor)
                 cmd="netstat__deep__subcmd__doctor"
                 ;;
+            netstat__deep,drops)
+                cmd="netstat__deep__subcmd__drops"
+                ;;
             netstat__deep,explain)
                 cmd="netstat__deep__subcmd__explain"
                 ;;
@@ -51,6 +54,9 @@ _netstat__deep() {
                 ;;
             netstat__deep__subcmd__help,doctor)
                 cmd="netstat__deep__subcmd__help__subcmd__doctor"
+                ;;
+            netstat__deep__subcmd__help,drops)
+                cmd="netstat__deep__subcmd__help__subcmd__drops"
                 ;;
             netstat__deep__subcmd__help,explain)
                 cmd="netstat__deep__subcmd__help__subcmd__explain"
@@ -83,7 +89,7 @@ _netstat__deep() {
 
     case "${cmd}" in
         netstat__deep)
-            opts="-h -V --help --version rx tune confirm revert history explain doctor guard generate help"
+            opts="-h -V --help --version rx drops tune confirm revert history explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -121,6 +127,64 @@ _netstat__deep() {
                 return 0
             fi
             case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__drops)
+            opts="-i -n -v -h --interval --count --by --reason --netns --dev --harmless --flows --stack --each --pcap --rate --json --jsonl --color --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -W "reason location stage device netns process unit flow" -- "${cur}"))
+                    return 0
+                    ;;
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dev)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pcap)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -179,7 +243,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help)
-            opts="rx tune confirm revert history explain doctor guard generate help"
+            opts="rx drops tune confirm revert history explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -207,6 +271,20 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__help__subcmd__drops)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -27,11 +27,12 @@ end
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -s h -l help -d 'Print help'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -s V -l version -d 'Print version'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "drops" -d 'Show every packet that the kernel drops: reason, place, device, victim, and whether that is normal (eBPF)'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "tune" -d 'Show what the findings suggest as one plan; with --apply make the change and see whether it helped'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "confirm" -d 'Keep a change that was made with --confirm-within'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "revert" -d 'Take back what --apply changed: the newest change, a given one, or all'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "history" -d 'List the changes that --apply made, and what became of them'
-complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "explain" -d 'Explain a counter, rule, knob or stage: what it is, what to do, what not to do'
+complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "explain" -d 'Explain a counter, rule, knob, stage or drop reason: what it is, what to do, what not to do'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "doctor" -d 'Show what this kernel, these privileges and this container allow, what is lost, and how to get it'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "guard" -d 'Wait, and take a change back that is not confirmed'
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
@@ -68,6 +69,32 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l yes -d 
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l keep -d 'Keep a change that had no effect or hurt'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l persist -d 'Keep the change over a reboot, in sysctl.d or a udev rule; revert removes it again'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l by -d 'What a line of the table stands for' -r -f -a "reason\t'Why'
+location\t'The kernel function that dropped it'
+stage\t'The stage of the packet\'s path'
+device\t'The network device'
+netns\t'The network namespace'
+process\t'The process whose socket lost it'
+unit\t'The systemd unit of that process'
+flow\t'From where to where it went'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l reason -d 'Only drops of this reason: NO_SOCKET, SOCKET_RCVBUFF ...' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l netns -d 'Only drops in this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l dev -d 'Only drops of packets from or to this device' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l pcap -d 'Write the dropped packets into this file (pcapng), for tcpdump and Wireshark' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l rate -d 'Of single drops, take so many a second and CPU at most; those left out are counted' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in a pipe'
+never\t'Never'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l harmless -d 'Show the drops too that nobody needs to care for'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l flows -d 'Keep addresses and ports: also in JSON'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l stack -d 'Keep the kernel\'s call stacks'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l each -d 'Show every single drop as it comes, a line each, before what they add up to; with --jsonl as JSON'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l json -d 'One JSON document'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l jsonl -d 'A JSON document a line and window'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -s v -l verbose -d 'Show what the probe cost, and the places; also what the kernel\'s verifier says if it refuses'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l dev -d 'Of the devices, show only this one' -r
@@ -121,13 +148,14 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand doctor" -s h -
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand guard" -l state-dir -d 'Where changes are written down' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand guard" -s h -l help -d 'Print help'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand generate" -s h -l help -d 'Print help'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain doctor guard generate help" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain doctor guard generate help" -f -a "tune" -d 'Show what the findings suggest as one plan; with --apply make the change and see whether it helped'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain doctor guard generate help" -f -a "confirm" -d 'Keep a change that was made with --confirm-within'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain doctor guard generate help" -f -a "revert" -d 'Take back what --apply changed: the newest change, a given one, or all'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain doctor guard generate help" -f -a "history" -d 'List the changes that --apply made, and what became of them'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain doctor guard generate help" -f -a "explain" -d 'Explain a counter, rule, knob or stage: what it is, what to do, what not to do'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain doctor guard generate help" -f -a "doctor" -d 'Show what this kernel, these privileges and this container allow, what is lost, and how to get it'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain doctor guard generate help" -f -a "guard" -d 'Wait, and take a change back that is not confirmed'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain doctor guard generate help" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx tune confirm revert history explain doctor guard generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "rx" -d 'Report on the receive path: what came in, what was lost where, who was hurt, which setting binds'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "drops" -d 'Show every packet that the kernel drops: reason, place, device, victim, and whether that is normal (eBPF)'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "tune" -d 'Show what the findings suggest as one plan; with --apply make the change and see whether it helped'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "confirm" -d 'Keep a change that was made with --confirm-within'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "revert" -d 'Take back what --apply changed: the newest change, a given one, or all'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "history" -d 'List the changes that --apply made, and what became of them'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "explain" -d 'Explain a counter, rule, knob, stage or drop reason: what it is, what to do, what not to do'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "doctor" -d 'Show what this kernel, these privileges and this container allow, what is lost, and how to get it'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "guard" -d 'Wait, and take a change back that is not confirmed'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "generate" -d 'Write the papers made from the code: man pages, completions, JSON schema'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand help; and not __fish_seen_subcommand_from rx drops tune confirm revert history explain doctor guard generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -23,6 +23,8 @@ pub struct Cli {
 pub enum Verb {
     /// Report on the receive path: what came in, what was lost where, who was hurt, which setting binds
     Rx(RxArgs),
+    /// Show every packet that the kernel drops: reason, place, device, victim, and whether that is normal (eBPF)
+    Drops(DropsArgs),
     /// Show what the findings suggest as one plan; with --apply make the change and see whether it helped
     Tune(RxArgs),
     /// Keep a change that was made with --confirm-within
@@ -31,7 +33,7 @@ pub enum Verb {
     Revert(RevertArgs),
     /// List the changes that --apply made, and what became of them
     History(HistoryArgs),
-    /// Explain a counter, rule, knob or stage: what it is, what to do, what not to do
+    /// Explain a counter, rule, knob, stage or drop reason: what it is, what to do, what not to do
     Explain(ExplainArgs),
     /// Show what this kernel, these privileges and this container allow, what is lost, and how to get it
     Doctor(DoctorArgs),
@@ -51,7 +53,9 @@ impl Verb {
             Verb::Confirm(ConfirmArgs { state_dir, .. })
             | Verb::Revert(RevertArgs { state_dir, .. })
             | Verb::History(HistoryArgs { state_dir, .. }) => Some(state_dir),
-            Verb::Explain(_) | Verb::Doctor(_) => Some(std::path::Path::new(crate::tune::journal::DEFAULT)),
+            Verb::Drops(_) | Verb::Explain(_) | Verb::Doctor(_) => {
+                Some(std::path::Path::new(crate::tune::journal::DEFAULT))
+            }
             Verb::Generate(_) | Verb::Guard(_) => None,
         }
     }
@@ -102,6 +106,80 @@ pub struct RxArgs {
     /// Changing settings
     #[command(flatten)]
     pub change: ChangeArgs,
+}
+
+/// Show every packet that the kernel drops.
+#[derive(Debug, Args)]
+pub struct DropsArgs {
+    /// Length of the window: 1s, 500ms, 2m
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    pub interval: Duration,
+    /// How many windows, one after the other; 0 is without end
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
+    pub count: u64,
+    /// What a line of the table stands for
+    #[arg(long, value_enum, default_value_t = By::Reason)]
+    pub by: By,
+    /// Only drops of this reason: NO_SOCKET, SOCKET_RCVBUFF ...
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+    /// Only drops in this network namespace: a name that 'ip netns' knows, a path, or pid:N
+    #[arg(long, value_name = "NAME|PATH|pid:N")]
+    pub netns: Option<String>,
+    /// Only drops of packets from or to this device
+    #[arg(long, value_name = "DEVICE")]
+    pub dev: Option<String>,
+    /// Show the drops too that nobody needs to care for
+    #[arg(long)]
+    pub harmless: bool,
+    /// Keep addresses and ports: also in JSON
+    #[arg(long)]
+    pub flows: bool,
+    /// Keep the kernel's call stacks
+    #[arg(long)]
+    pub stack: bool,
+    /// Show every single drop as it comes, a line each, before what they add up to; with --jsonl as JSON
+    #[arg(long, conflicts_with = "json")]
+    pub each: bool,
+    /// Write the dropped packets into this file (pcapng), for tcpdump and Wireshark
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+    /// Of single drops, take so many a second and CPU at most; those left out are counted
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub rate: u32,
+    /// One JSON document
+    #[arg(long, conflicts_with = "jsonl")]
+    pub json: bool,
+    /// A JSON document a line and window
+    #[arg(long)]
+    pub jsonl: bool,
+    /// When to use colour
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Show what the probe cost, and the places; also what the kernel's verifier says if it refuses
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What a line of the table of drops stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Why
+    Reason,
+    /// The kernel function that dropped it
+    Location,
+    /// The stage of the packet's path
+    Stage,
+    /// The network device
+    Device,
+    /// The network namespace
+    Netns,
+    /// The process whose socket lost it
+    Process,
+    /// The systemd unit of that process
+    Unit,
+    /// From where to where it went
+    Flow,
 }
 
 /// Change settings.
@@ -227,7 +305,8 @@ pub enum Color {
 /// Explain something.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// A counter (Udp.RcvbufErrors), rule (backlog-overflow), knob (net.core.rmem_max) or stage (udp_in)
+    /// A counter (Udp.RcvbufErrors), rule (backlog-overflow), knob (net.core.rmem_max), stage (udp_in) or
+    /// drop reason (NO_SOCKET)
     #[arg(required_unless_present = "list")]
     pub id: Option<String>,
     /// List all that can be explained
@@ -255,6 +334,17 @@ pub struct GenerateArgs {
     /// The folder that holds README.md, man/ and completions/
     #[arg(default_value = ".")]
     pub folder: PathBuf,
+}
+
+impl DropsArgs {
+    /// The format, however it was asked for.
+    pub fn format(&self) -> Format {
+        match (self.json, self.jsonl) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Jsonl,
+            _ => Format::Table,
+        }
+    }
 }
 
 impl RxArgs {

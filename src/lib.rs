@@ -14,6 +14,7 @@
 pub mod cli;
 pub mod command;
 pub mod diagnose;
+pub mod drops;
 pub mod error;
 pub mod generate;
 pub mod ledger;

@@ -9,7 +9,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ledger::{Line, Totals};
 use crate::model::{
-    Change as Grown, Changes, Counter, Finding, Instance, Kind, Scope, SourceStatus, Stage, per_second,
+    Change as Grown, Changes, Counter, Drop, DropTotals, Finding, Instance, Kind, Probe, Scope, SourceStatus, Stage,
+    per_second,
 };
 use crate::tune::journal::Change;
 use crate::tune::plan::Plan;
@@ -56,6 +57,12 @@ pub struct Report {
     pub stages: Vec<StageCounters>,
     /// What is wrong, the worst first.
     pub findings: Vec<Finding>,
+    /// Packets that the kernel freed as dropped, the most harmful first. Absent without probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drops: Option<Vec<Drop>>,
+    /// What they add up to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_totals: Option<DropTotals>,
     /// How the sources went.
     pub sources: Vec<SourceStatus>,
     /// What should be changed; only where a plan was asked for.
@@ -77,6 +84,8 @@ pub enum Verb {
     Rx,
     /// The receive path and a plan of what to change there.
     Tune,
+    /// What the kernel drops.
+    Drops,
 }
 
 /// A network namespace.
@@ -94,12 +103,18 @@ pub struct Netns {
 }
 
 /// What the program itself cost so far.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, serde::Serialize, JsonSchema)]
 pub struct Own {
     /// CPU time of the whole run, in user mode and in the kernel.
     pub cpu_microseconds: u64,
     /// The most memory that it held.
     pub max_rss_bytes: u64,
+    /// What its programs in the kernel did. Absent without probes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
+    /// Single events that could not be shown: there were too many at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_lost: Option<u64>,
 }
 
 impl Own {
@@ -116,6 +131,8 @@ impl Own {
         Own {
             cpu_microseconds: micros(usage.ru_utime) + micros(usage.ru_stime),
             max_rss_bytes: usage.ru_maxrss as u64 * 1024,
+            probes: Vec::new(),
+            events_lost: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `explain`: what a counter, rule, knob or stage is.
+//! `explain`: what a counter, rule, knob, stage or drop reason is.
 
 use std::io::Write;
 
@@ -25,7 +25,11 @@ fn text_of(id: &str) -> Option<String> {
     let counters = stage::counters().filter(|(_, counter)| is(&counter.id()));
     let counters = counters.map(|(stage, counter)| explain::counter(stage, counter));
     let knobs = stage::knobs().filter(|(_, knob)| is(knob.id)).map(|(stage, knob)| explain::knob(stage, knob));
-    let texts: Vec<String> = stages.chain(rules).chain(counters).chain(knobs).collect();
+    // The kernel's full name is taken as well.
+    let short = id.strip_prefix("SKB_DROP_REASON_").unwrap_or(id);
+    let reasons = stage::reasons().filter(|(_, reason)| reason.name.eq_ignore_ascii_case(short));
+    let reasons = reasons.map(|(stage, reason)| explain::reason(stage, reason));
+    let texts: Vec<String> = stages.chain(rules).chain(counters).chain(knobs).chain(reasons).collect();
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
@@ -38,5 +42,6 @@ fn ids() -> impl Iterator<Item = String> {
     let stages = stage::stages().map(|stage| stage.id.to_owned());
     let rules = stage::rules().map(|(_, rule)| rule.id.to_owned());
     let knobs = stage::knobs().map(|(_, knob)| knob.id.to_owned());
-    stages.chain(rules).chain(knobs).chain(stage::counters().map(|(_, counter)| counter.id()))
+    let reasons = stage::reasons().map(|(_, reason)| reason.name.to_owned());
+    stages.chain(rules).chain(knobs).chain(reasons).chain(stage::counters().map(|(_, counter)| counter.id()))
 }

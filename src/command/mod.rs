@@ -1,8 +1,10 @@
 //! One file per verb; each a short chain of pipeline calls.
 
+mod bar;
 pub mod choice;
 pub mod confirm;
 pub mod doctor;
+pub mod drops;
 pub mod explain;
 pub mod generate;
 pub mod history;

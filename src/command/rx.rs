@@ -1,10 +1,11 @@
 //! `rx`: the report on the receive path.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
 use crate::cli::{Format, RxArgs};
 use crate::diagnose::{diagnose, wanted_knobs};
@@ -17,9 +18,6 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::{Host, groups, owner, settings, text};
 use crate::stage::RECEIVE;
-
-/// A progress bar is shown for windows longer than this.
-const WORTH_A_BAR: Duration = Duration::from_secs(2);
 
 /// Watches the receive path and reports on it, once or window after window.
 pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
@@ -40,8 +38,8 @@ pub(super) struct Run<'a> {
     thresholds: BTreeMap<(String, String), f64>,
     /// Of the devices, only this one.
     device: Option<String>,
-    /// A progress bar may be shown.
-    bar: bool,
+    /// How the report will be shown.
+    format: Format,
     /// The namespace that we came from: machine-wide settings show only there, if anywhere.
     pub home: Place,
     /// The namespace that is looked at.
@@ -55,7 +53,7 @@ impl<'a> Run<'a> {
             ignored: Ignored::new(&args.ignore)?,
             thresholds: args.thresholds.as_deref().map_or_else(|| Ok(BTreeMap::new()), thresholds)?,
             device: args.dev.clone(),
-            bar: args.format() == Format::Table,
+            format: args.format(),
             ..Run::at(args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
         })
     }
@@ -63,7 +61,7 @@ impl<'a> Run<'a> {
     /// Everything there, with the usual limits.
     pub fn at(place: Place, stop: &'a AtomicBool) -> Self {
         let (ignored, thresholds) = (Ignored::none(), BTreeMap::new());
-        Run { stop, ignored, thresholds, device: None, bar: true, home: Place::here_pinned(), place }
+        Run { stop, ignored, thresholds, device: None, format: Format::Table, home: Place::here_pinned(), place }
     }
 
     /// One window of this host.
@@ -71,7 +69,7 @@ impl<'a> Run<'a> {
         let watch = || {
             let mut observer = Observer::new(Host::Live);
             let first = observer.snapshot();
-            let bar = self.bar(interval);
+            let bar = Bar::new(self.format, interval);
             let (_, window) = observer.watch(&first, interval, self.stop, |share| bar.show(share));
             bar.clear();
             self.report(&Host::Live, window)
@@ -100,7 +98,7 @@ impl Run<'_> {
             let mut first = observer.snapshot();
             let mut windows = 0;
             while !self.stop.load(Ordering::Relaxed) && (args.count == 0 || windows < args.count) {
-                let bar = self.bar(args.interval);
+                let bar = Bar::new(self.format, args.interval);
                 let (last, window) = observer.watch(&first, args.interval, self.stop, |share| bar.show(share));
                 bar.clear();
                 show(window)?;
@@ -109,11 +107,6 @@ impl Run<'_> {
             }
         }
         Ok(worst)
-    }
-
-    fn bar(&self, interval: Duration) -> Bar {
-        let seen = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
-        Bar { shown: seen && self.bar && interval > WORTH_A_BAR, seconds: interval.as_secs_f64() }
     }
 
     /// What one window says.
@@ -146,6 +139,8 @@ impl Run<'_> {
             ledger,
             stages: stage_counters(RECEIVE, &seen.changes),
             findings,
+            drops: None,
+            drop_totals: None,
             sources,
             plan: None,
             change: None,
@@ -218,33 +213,4 @@ pub(super) fn name(host: &Host, path: &str) -> Option<String> {
 /// RFC 3339 in UTC, to the millisecond.
 pub(super) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
-}
-
-/// A progress bar on the terminal, on standard error: the report is not disturbed.
-struct Bar {
-    shown: bool,
-    seconds: f64,
-}
-
-impl Bar {
-    fn show(&self, share: f64) {
-        const CELLS: usize = 40;
-        if self.shown {
-            let full = ((share * CELLS as f64) as usize).min(CELLS);
-            let (done, left) = ("█".repeat(full), "░".repeat(CELLS - full));
-            // A terminal that went away takes the bar with it, not the run.
-            let _ = write!(
-                std::io::stderr(),
-                "\r watching {done}{left} {:.1} of {:.1} s ",
-                share * self.seconds,
-                self.seconds
-            );
-        }
-    }
-
-    fn clear(&self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
 }

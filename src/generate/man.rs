@@ -46,6 +46,12 @@ fn stages() -> String {
         for counter in stage.counters {
             entry(&mut roff, &counter.id(), &counter.text());
         }
+        if !stage.reasons.is_empty() {
+            roff.control("SS", ["Dropped here for"]);
+        }
+        for reason in stage.reasons {
+            entry(&mut roff, reason.name, &format!("{}. {}", reason.harm, reason.normal));
+        }
         if !stage.rules.is_empty() {
             roff.control("SS", ["Can be wrong here"]);
         }

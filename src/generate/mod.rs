@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use schemars::Schema;
 
 use crate::cli::Cli;
 use crate::error::Error;
+use crate::model::DropEvent;
 use crate::report::Report;
 use crate::report::card::Card;
 
@@ -37,6 +39,8 @@ pub fn papers(folder: &Path) -> Result<Vec<Paper>, Error> {
     }
     papers.push(Paper { path: "man/netstat-deep-1.schema.json".into(), bytes: schema().into_bytes() });
     papers.push(Paper { path: "man/netstat-deep-doctor-1.schema.json".into(), bytes: card_schema().into_bytes() });
+    let event = event_schema().into_bytes();
+    papers.push(Paper { path: "man/netstat-deep-drop-1.schema.json".into(), bytes: event });
     let readme = folder.join("README.md");
     if let Ok(text) = std::fs::read_to_string(&readme) {
         papers.push(Paper { path: "README.md".into(), bytes: readme::with_tables(&text)?.into_bytes() });
@@ -54,7 +58,12 @@ pub fn card_schema() -> String {
     pretty(&schemars::schema_for!(Card))
 }
 
-fn pretty(schema: &schemars::Schema) -> String {
+/// The JSON schema of a single drop.
+pub fn event_schema() -> String {
+    pretty(&schemars::schema_for!(DropEvent))
+}
+
+fn pretty(schema: &Schema) -> String {
     let mut text = serde_json::to_string_pretty(schema).unwrap_or_default();
     text.push('\n');
     text

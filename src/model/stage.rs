@@ -1,6 +1,6 @@
 //! A stage of the packet's path: what is counted there, what can be wrong there, what can be turned there.
 
-use super::{Counter, Knob, Rule};
+use super::{Counter, Knob, Reason, Rule};
 
 /// One stage; each has a file of its own in `stage/`.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Stage {
     pub queues_in_sockets: bool,
     /// What is counted here.
     pub counters: &'static [&'static Counter],
+    /// Reasons for which the kernel drops packets here.
+    pub reasons: &'static [Reason],
     /// What can be wrong here.
     pub rules: &'static [&'static Rule],
     /// What can be turned here.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::words::wrap;
-use crate::model::{Counter, Flow, Key, Kind, Knob, Place, Rule, Scope, Stage};
+use crate::model::{Counter, Flow, Key, Kind, Knob, Place, Reason, Rule, Scope, Stage};
 
 const WIDTH: usize = 80;
 
@@ -12,6 +12,7 @@ pub fn stage(stage: &Stage) -> String {
     let mut out = heading(stage.id, "stage", stage.title);
     paragraph(&mut out, stage.explain);
     list(&mut out, "Counted here", stage.counters.iter().map(|counter| counter.id()));
+    list(&mut out, "Dropped here for", stage.reasons.iter().map(|reason| reason.name.into()));
     list(&mut out, "Can be wrong here", stage.rules.iter().map(|rule| rule.id.into()));
     list(&mut out, "Can be turned here", stage.knobs.iter().map(|knob| knob.id.into()));
     out
@@ -102,6 +103,24 @@ pub fn knob(stage: &Stage, knob: &Knob) -> String {
     out
 }
 
+/// A drop reason.
+pub fn reason(stage: &str, reason: &Reason) -> String {
+    let mut out = heading(reason.name, "drop reason", stage);
+    paragraph(&mut out, reason.normal);
+    field(&mut out, "stage", stage);
+    field(&mut out, "harm", &reason.harm.to_string());
+    field(
+        &mut out,
+        "kernel",
+        "enum skb_drop_reason, include/net/dropreason-core.h; the number differs between kernels",
+    );
+    if !reason.functions.is_empty() {
+        field(&mut out, "without reasons", &format!("taken from the place: {}", reason.functions.join(", ")));
+    }
+    field(&mut out, "seen by", &format!("netstat-deep drops --reason {}", reason.name));
+    out
+}
+
 /// Every id, a line each, in the order of the path.
 pub fn all() -> String {
     let mut out = String::new();
@@ -116,6 +135,9 @@ pub fn all() -> String {
         for counter in stage.counters {
             let _ = writeln!(out, "  {:<42} counter  {}", counter.id(), first_sentence(&counter.text()));
         }
+    }
+    for (stage, reason) in crate::stage::reasons() {
+        let _ = writeln!(out, "{:<44} reason   {stage}: {}", reason.name, first_sentence(reason.normal));
     }
     out
 }

@@ -1,10 +1,13 @@
 //! Reports for people and machines: a file per format.
 
 mod doctor;
+pub mod drop_event;
+pub mod drops;
 pub mod explain;
 mod json;
 mod openmetrics;
 mod path;
+pub mod pcap;
 pub mod plan;
 mod table;
 pub mod words;

@@ -2,6 +2,7 @@
 //! and hands the bytes to a parser that knows only their shape. Every parser takes what it can, counts what it can't,
 //! never panics, and never allocates more than its input is long.
 
+pub mod btf;
 pub mod dropmon;
 pub mod genl;
 pub mod groups;
@@ -11,9 +12,12 @@ pub mod netlink;
 pub mod owner;
 pub mod place;
 pub mod privilege;
+pub mod probe;
+pub mod reasons;
 pub mod settings;
 pub mod sheet;
 pub mod sockdiag;
+pub mod symbols;
 pub mod sysfs;
 pub mod text;
 pub mod tracepoint;

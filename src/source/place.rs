@@ -111,6 +111,23 @@ pub fn all() -> impl Iterator<Item = Place> {
     references.filter_map(|reference| Place::find(&reference).ok())
 }
 
+/// The names that `ip netns` knows, by the namespaces' inodes.
+pub fn names_by_inode() -> std::collections::HashMap<u32, String> {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(NAMED).into_iter().flatten().flatten();
+    let one = |entry: std::fs::DirEntry| {
+        let inode = std::fs::metadata(entry.path()).ok()?.ino();
+        Some((u32::try_from(inode).ok()?, super::text::printable(entry.file_name().as_encoded_bytes())))
+    };
+    entries.filter_map(one).collect()
+}
+
+/// The namespace's inode, by which the kernel's own structures know it.
+pub fn inode() -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    u32::try_from(std::fs::metadata("/proc/thread-self/ns/net").ok()?.ino()).ok()
+}
+
 /// The namespace that the calling thread is in: `net:[4026531840]` and, since 5.14, the kernel's cookie for it.
 pub fn identity() -> (Option<String>, Option<u64>) {
     let link = std::fs::read_link("/proc/thread-self/ns/net").ok();

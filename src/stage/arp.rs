@@ -1,7 +1,7 @@
 //! R9, ARP and neighbour discovery: who has which address on the link.
 
 use crate::counters;
-use crate::model::{Stage, Unit};
+use crate::model::{Reason, Stage, Unit};
 use crate::source::groups::{ARP_CACHE, ICMP6, NDISC_CACHE, TCP_EXT};
 
 counters! {
@@ -34,6 +34,28 @@ counters! {
     IN_ROUTER_ADVERTISEMENTS = ICMP6.total("InRouterAdvertisements", Unit::Packets);
 }
 
+static REASONS: &[Reason] = &[
+    Reason::harmless(
+        "ARP_PVLAN_DISABLE",
+        "An ARP request that only a private-VLAN proxy would answer, and that is off. Normal.",
+    ),
+    Reason::watch(
+        "IPV6_NDISC_FRAG",
+        "A fragmented neighbour discovery packet: forbidden by RFC 6980. A broken or hostile sender.",
+    ),
+    Reason::watch("IPV6_NDISC_HOP_LIMIT", "A neighbour discovery packet that passed a router: forged, never normal."),
+    Reason::watch("IPV6_NDISC_BAD_CODE", "A neighbour discovery packet with a wrong code. A broken or hostile sender."),
+    Reason::watch(
+        "IPV6_NDISC_BAD_OPTIONS",
+        "A neighbour discovery packet with malformed options. A broken or hostile sender.",
+    ),
+    Reason::harmless(
+        "IPV6_NDISC_NS_OTHERHOST",
+        "A neighbour solicitation for an address that is not ours. Normal on every shared network.",
+    )
+    .in_functions(&["ndisc_rcv"]),
+];
+
 /// R9.
 pub static STAGE: Stage = Stage {
     id: "arp",
@@ -44,6 +66,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: REASONS,
     rules: &[],
     knobs: &[],
 };

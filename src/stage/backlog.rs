@@ -2,8 +2,8 @@
 
 use crate::counters;
 use crate::model::{
-    Change, Counter, Example, Finding, Flow, Instance, Knob, Memory, Observed, Place, Risk, Rule, Scope, Severity,
-    Stage, Suggestion, Threshold, Unit, power_of_two,
+    Change, Counter, Example, Finding, Flow, Instance, Knob, Memory, Observed, Place, Reason, Risk, Rule, Scope,
+    Severity, Stage, Suggestion, Threshold, Unit, power_of_two,
 };
 use crate::source::groups::{LINK, SOFTNET};
 use crate::stage::softirq;
@@ -320,6 +320,12 @@ static RPS_FLOW_CNT: Knob = Knob {
     keep: "a udev rule",
 };
 
+static REASONS: &[Reason] = &[Reason::harmful(
+    "CPU_BACKLOG",
+    "The backlog queue of a CPU is full, or its flow limit sheds a heavy flow. Not normal: see backlog-overflow.",
+)
+.in_functions(&["enqueue_to_backlog", "netif_rx_internal"])];
+
 /// R7.
 pub static STAGE: Stage = Stage {
     id: "backlog",
@@ -330,6 +336,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: REASONS,
     rules: &[&OVERFLOW],
     knobs: &[&MAX_BACKLOG, &RPS_CPUS, &RPS_FLOW_CNT],
 };

@@ -159,6 +159,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: &[],
     rules: &[&TABLE_FULL],
     knobs: &[&CONNTRACK_MAX],
 };

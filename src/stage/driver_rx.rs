@@ -1,6 +1,25 @@
 //! R5, driver poll: buffers become skbs, XDP programs run.
 
-use crate::model::Stage;
+use crate::model::{Reason, Stage};
+
+static REASONS: &[Reason] = &[
+    Reason::harmful(
+        "XDP",
+        "An XDP program told the driver to drop the packet. Normal if that program is a filter (DDoS protection, a \
+         load balancer); 'ip link' and 'bpftool net' show it.",
+    )
+    .in_functions(&["xdp_do_generic", "do_xdp_generic", "bpf_prog_run_generic_xdp"]),
+    Reason::harmful(
+        "NOMEM",
+        "The kernel had no memory for the packet. Never normal: the host is out of memory, or atomic allocations \
+         fail.",
+    ),
+    Reason::harmful(
+        "PFMEMALLOC",
+        "The packet lay in the memory reserve for emergencies and its socket may not use that. The host is short of \
+         memory.",
+    ),
+];
 
 /// R5. What is counted here is each driver's own business and comes by ethtool.
 pub static STAGE: Stage = Stage {
@@ -12,6 +31,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: &[],
+    reasons: REASONS,
     rules: &[],
     knobs: &[],
 };

@@ -47,5 +47,6 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: &[],
     rules: &[],
+    reasons: &[],
     knobs: &[&BQL_LIMIT_MAX, &BQL_LIMIT_MIN],
 };

@@ -2,7 +2,7 @@
 
 use crate::counters;
 use crate::model::flow::FORWARDED;
-use crate::model::{Flow, Stage, Unit};
+use crate::model::{Flow, Reason, Stage, Unit};
 use crate::source::groups::{ICMP, ICMP6, IP, IP6, SOCKSTAT, SOCKSTAT6};
 
 counters! {
@@ -41,6 +41,13 @@ counters! {
     RAW6_INUSE = SOCKSTAT6.gauge("RAW6_inuse", Unit::Sockets);
 }
 
+static REASONS: &[Reason] = &[Reason::harmful(
+    "PKT_TOO_BIG",
+    "The packet is longer than the MTU of the way on and may not be fragmented; the sender was told by ICMP. \
+         Harmful if a firewall drops that ICMP (path MTU black hole).",
+)
+.in_functions(&["ip_finish_output2_toobig", "ip6_forward"])];
+
 /// R11.
 pub static STAGE: Stage = Stage {
     id: "forward",
@@ -51,6 +58,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: REASONS,
     rules: &[],
     knobs: &[],
 };

@@ -71,6 +71,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: &[],
     rules: &[],
     knobs: &[&FLUSH_TIMEOUT, &DEFER_HARD_IRQS],
 };

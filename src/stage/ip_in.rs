@@ -2,8 +2,8 @@
 
 use crate::counters;
 use crate::model::{
-    Change, Example, Finding, Flow, Instance, Knob, Memory, Observed, Place, Risk, Rule, Scope, Severity, Stage,
-    Threshold, Unit,
+    Change, Example, Finding, Flow, Instance, Knob, Memory, Observed, Place, Reason, Risk, Rule, Scope, Severity,
+    Stage, Threshold, Unit,
 };
 use crate::source::groups::{IP, IP_EXT, IP6, RT_CACHE, SOCKSTAT, SOCKSTAT6, TCP_EXT};
 use crate::stage::link;
@@ -230,6 +230,71 @@ static RP_FILTER_ALL: Knob = Knob {
     keep: "sysctl.d",
 };
 
+static REASONS: &[Reason] = &[
+    Reason::watch(
+        "IP_INHDR",
+        "A bad IP header, or the TTL ran out while forwarding. A few are traceroute; many are a routing loop or a \
+         broken sender.",
+    )
+    .in_functions(&["ip_rcv", "ipv6_rcv", "ip6_rcv_core", "ip_forward"]),
+    Reason::watch("IP_CSUM", "A wrong IP header checksum. Rare on a healthy network: bad memory, cable or sender."),
+    Reason::watch("PKT_TOO_SMALL", "The packet is shorter than its own headers say. A broken or hostile sender."),
+    Reason::watch("IP_INADDRERRORS", "An address that cannot be here (IPv6 forwarding refused, wrong scope)."),
+    Reason::watch(
+        "IP_INNOROUTES",
+        "There is no route to the packet's destination. Normal for strays; many mean a missing route on this router.",
+    )
+    .in_functions(&["ip_error", "ip6_pkt_drop", "ip6_pkt_discard"]),
+    Reason::harmful(
+        "IP_RPFILTER",
+        "The reverse path filter: the way back to the sender leads over another device. Normal against forged \
+         senders, harmful with asymmetric routes: see reverse-path-filter-drops.",
+    )
+    .in_functions(&["ip_rcv_finish_core", "ip_rcv_finish"]),
+    Reason::watch(
+        "IP_LOCAL_SOURCE",
+        "A packet from outside bears one of our own addresses as its sender: forged, or a loop.",
+    ),
+    Reason::watch(
+        "IP_INVALID_SOURCE",
+        "The sender's address is none that a host may have (multicast, zero, broadcast).",
+    ),
+    Reason::watch(
+        "IP_LOCALNET",
+        "A loopback address (127.0.0.0/8) on the wire: forged, or route_localnet is meant to be on.",
+    ),
+    Reason::watch("IP_INVALID_DEST", "The destination address is none that may be sent to."),
+    Reason::harmless(
+        "UNICAST_IN_L2_MULTICAST",
+        "A unicast packet in a broadcast or multicast frame. Against RFC 1122; a broken sender or a cluster.",
+    ),
+    Reason::harmless(
+        "IP_NOPROTO",
+        "Nobody here speaks this IP protocol (GRE, SCTP, ESP ...). The sender was told by ICMP.",
+    )
+    .in_functions(&["ip_local_deliver_finish", "ip_protocol_deliver_rcu", "ip6_protocol_deliver_rcu"]),
+    Reason::harmless("INVALID_PROTO", "The packet is of a protocol that may not be carried here."),
+    Reason::harmless("DUP_FRAG", "A fragment that had come already. Normal with retransmission below IP."),
+    Reason::harmful(
+        "FRAG_REASM_TIMEOUT",
+        "Fragments of a packet were lost on the way: the rest is thrown away after ipfrag_time. The loss was \
+         elsewhere; avoid fragments (path MTU).",
+    )
+    .in_functions(&["ip_expire", "ip_frag_queue", "ip6_frag_expire", "ip_defrag"]),
+    Reason::watch("FRAG_TOO_FAR", "Fragments of one sender came too far out of order (ipfrag_max_dist)."),
+    // Not the kernel's: it gives no reason for these.
+    Reason::harmless("MULTICAST_NOT_JOINED", "A multicast group that nobody here has joined. Normal on every link.")
+        .in_functions(&["ip6_mc_input"])
+        .unnamed_in(&["ip6_mc_input"]),
+    Reason::harmless("IPV6DISABLED", "IPv6 is switched off on the device. Normal if that was meant."),
+    Reason::watch(
+        "IPV6_BAD_EXTHDR",
+        "An IPv6 extension header that is malformed or not known. A broken or hostile sender.",
+    ),
+    Reason::watch("ICMP_CSUM", "A wrong checksum in an ICMP packet: bad memory, cable or sender.")
+        .in_functions(&["icmp_rcv", "icmpv6_rcv"]),
+];
+
 /// R10.
 pub static STAGE: Stage = Stage {
     id: "ip_in",
@@ -240,6 +305,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: REASONS,
     rules: &[&REVERSE_PATH],
     knobs: &[&RP_FILTER, &RP_FILTER_ALL],
 };

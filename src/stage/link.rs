@@ -36,6 +36,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: &[],
     rules: &[],
     knobs: &[],
 };

@@ -7,6 +7,7 @@ pub mod conntrack;
 pub mod driver_rx;
 pub mod driver_tx;
 pub mod egress;
+mod elsewhere;
 pub mod forward;
 pub mod gro;
 pub mod ingress;
@@ -23,7 +24,7 @@ pub mod tcp_in;
 pub mod tcp_listen;
 pub mod udp_in;
 
-use crate::model::{Counter, Group, Knob, Rule, Stage};
+use crate::model::{Counter, Group, Knob, Reason, Rule, Stage};
 
 /// The receive path.
 pub static RECEIVE: &[&Stage] = &[
@@ -73,4 +74,30 @@ pub fn knobs() -> impl Iterator<Item = (&'static Stage, &'static Knob)> {
 /// The counters of one kernel table, wherever on the path they are declared.
 pub fn counters_of(group: &'static Group) -> Vec<&'static Counter> {
     counters().map(|(_, counter)| counter).filter(|counter| counter.group == group).collect()
+}
+
+/// Every drop reason, with the id of its stage, in the order of the path. One that several protocols have stands at the
+/// stage of each.
+pub fn reasons() -> impl Iterator<Item = (&'static str, &'static Reason)> {
+    let here = RECEIVE.iter().map(|stage| (stage.id, stage.reasons));
+    let all = here.chain(elsewhere::ELSEWHERE.iter().copied());
+    all.flat_map(|(stage, reasons)| reasons.iter().map(move |reason| (stage, reason)))
+}
+
+/// The reason of this name, as it is for a packet of `protocol` (`udp`, `tcp`).
+pub fn reason(name: &str, protocol: Option<&str>) -> Option<(&'static str, &'static Reason)> {
+    let mut named = reasons().filter(|(_, reason)| reason.name == name).peekable();
+    let first = named.peek().copied();
+    named.find(|(stage, _)| protocol.is_some_and(|protocol| stage.starts_with(protocol))).or(first)
+}
+
+/// The reason for which `function` drops packets where the kernel gives none: that with the longest fitting beginning.
+/// `others_named` on kernels that give reasons elsewhere: then a reason of theirs is not meant.
+pub fn reason_in(function: &str, others_named: bool) -> Option<(&'static str, &'static Reason)> {
+    let fits = |reason: &Reason| {
+        let starts = if others_named { reason.unnamed_in } else { reason.functions };
+        starts.iter().filter(|start| function.starts_with(**start)).map(|start| start.len()).max()
+    };
+    let fitting = reasons().filter_map(|(stage, reason)| Some((fits(reason)?, stage, reason)));
+    fitting.max_by_key(|(length, _, _)| *length).map(|(_, stage, reason)| (stage, reason))
 }

@@ -1,7 +1,7 @@
 //! Netfilter: firewall rules at five hooks of the path.
 
 use crate::counters;
-use crate::model::{Stage, Unit};
+use crate::model::{Reason, Stage, Unit};
 use crate::source::groups::SYNPROXY;
 
 counters! {
@@ -15,6 +15,33 @@ counters! {
     COOKIE_RETRANS = SYNPROXY.total("cookie_retrans", Unit::Packets);
 }
 
+static REASONS: &[Reason] = &[
+    Reason::harmful(
+        "NETFILTER_DROP",
+        "A firewall rule or policy dropped the packet (nftables, iptables, or their connection tracking). Normal if \
+         the rule is meant; 'nft list ruleset' shows the rules' own counters.",
+    )
+    .in_functions(&["nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table"]),
+    Reason::harmful(
+        "XFRM_POLICY",
+        "An IPsec policy does not allow the packet, or its protection is missing. See /proc/net/xfrm_stat.",
+    )
+    .in_functions(&["xfrm4_", "xfrm6_", "xfrm_", "__xfrm_policy_check"]),
+    Reason::watch(
+        "SOCKET_FILTER",
+        "The application's own filter on its socket (SO_ATTACH_FILTER) did not want the packet. Normal: that is what \
+         it is for.",
+    )
+    .in_functions(&["sk_filter_trim_cap", "raw_rcv", "raw_v4_input", "raw_local_deliver"]),
+    Reason::harmful(
+        "SECURITY_HOOK",
+        "A security module (SELinux, AppArmor, BPF LSM) refused the packet. See the audit log.",
+    )
+    .in_functions(&["security_sock_rcv_skb"]),
+    Reason::watch("PSP_INPUT", "A packet of a PSP connection was not encrypted as it must be."),
+    Reason::watch("PSP_OUTPUT", "A packet of a PSP connection could not be encrypted."),
+];
+
 /// Between R8 and R11.
 pub static STAGE: Stage = Stage {
     id: "netfilter",
@@ -25,6 +52,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: REASONS,
     rules: &[],
     knobs: &[],
 };

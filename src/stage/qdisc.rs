@@ -31,5 +31,6 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: &[],
     rules: &[],
+    reasons: &[],
     knobs: &[&TXQUEUELEN],
 };

@@ -2,7 +2,7 @@
 
 use crate::counters;
 use crate::model::flow::APPLICATION;
-use crate::model::{Flow, Stage, Unit};
+use crate::model::{Flow, Reason, Stage, Unit};
 use crate::source::groups::{ICMP, ICMP6, TCP_EXT};
 
 counters! {
@@ -40,6 +40,23 @@ counters! {
     BUSY_POLL_RX_PACKETS = TCP_EXT.total("BusyPollRxPackets", Unit::Packets);
 }
 
+static REASONS: &[Reason] = &[
+    Reason::harmless(
+        "QUEUE_PURGE",
+        "What still waited in a queue that was thrown away: a socket was closed, a device taken down. Normal.",
+    )
+    .in_functions(&[
+        "skb_queue_purge",
+        "skb_release_all",
+        "inet_sock_destruct",
+        "__sk_destruct",
+        "sk_stream_kill_queues",
+        "netlink_",
+    ])
+    .unnamed_in(&["netlink_"]),
+    Reason::watch("SKB_UCOPY_FAULT", "The reader gave a buffer that could not be written to."),
+];
+
 /// R16.
 pub static STAGE: Stage = Stage {
     id: "read",
@@ -49,6 +66,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: REASONS,
     rules: &[],
     knobs: &[],
 };

@@ -1,7 +1,7 @@
 //! R14, TCP input: segments of established connections.
 
 use crate::counters;
-use crate::model::{Flow, Stage, Unit};
+use crate::model::{Flow, Reason, Stage, Unit};
 use crate::source::groups::{SOCKSTAT, SOCKSTAT6, TCP, TCP_EXT};
 
 counters! {
@@ -102,6 +102,110 @@ counters! {
     HP_ACKS = TCP_EXT.total("TCPHPAcks", Unit::Segments);
 }
 
+static REASONS: &[Reason] = &[
+    Reason::harmless(
+        "NO_SOCKET",
+        "No process listens on this port, or the connection is gone; the sender got a reset. Normal: scans and late \
+         segments.",
+    )
+    .in_functions(&["tcp_v4_rcv", "tcp_v6_rcv"]),
+    Reason::harmless("SOCKET_CLOSE", "The socket was closed while packets were on their way. Normal."),
+    Reason::watch("TCP_CSUM", "A wrong TCP checksum: bad memory, cable or sender, or a card whose offload lies."),
+    Reason::harmful(
+        "PROTO_MEM",
+        "All TCP sockets together use more than net.ipv4.tcp_mem allows, or the cgroup more than its memory limit. \
+         Never normal.",
+    ),
+    Reason::watch("TCP_AUTH_HDR", "Both or malformed TCP authentication options in a segment."),
+    Reason::harmful(
+        "TCP_MD5NOTFOUND",
+        "A peer that must sign its segments (TCP MD5, mostly BGP) did not: its key is missing.",
+    ),
+    Reason::watch("TCP_MD5UNEXPECTED", "A peer signs its segments (TCP MD5) and nobody here asked for it."),
+    Reason::harmful("TCP_MD5FAILURE", "A TCP MD5 signature is wrong: the keys of the two ends differ."),
+    Reason::harmful("TCP_AONOTFOUND", "A peer that must sign its segments (TCP-AO) did not."),
+    Reason::watch("TCP_AOUNEXPECTED", "A peer signs its segments (TCP-AO) and nobody here asked for it."),
+    Reason::harmful("TCP_AOKEYNOTFOUND", "A TCP-AO key that the peer uses is not known here."),
+    Reason::harmful("TCP_AOFAILURE", "A TCP-AO signature is wrong: the keys of the two ends differ."),
+    Reason::harmful(
+        "SOCKET_BACKLOG",
+        "The application held the socket while more came in than its buffer takes: a busy reader. TCP sends it again.",
+    )
+    .in_functions(&["tcp_add_backlog"]),
+    Reason::watch("TCP_FLAGS", "Flags that make no sense in this state of the connection: a confused peer or a scan."),
+    Reason::harmless(
+        "TCP_ABORT_ON_DATA",
+        "Data came for a connection that the application has closed already; the peer got a reset.",
+    ),
+    Reason::watch(
+        "TCP_ZEROWINDOW",
+        "The peer sent into a closed window: this application does not read. Also the peer's probes, which are normal \
+         then.",
+    ),
+    Reason::harmless(
+        "TCP_OLD_DATA",
+        "Data that had come already: a duplicate after a retransmission. Normal; many mean that acknowledgements get \
+         lost.",
+    )
+    .in_functions(&["tcp_data_queue"]),
+    Reason::watch(
+        "TCP_OVERWINDOW",
+        "Data beyond the window that was offered. A peer that is faster than allowed, or a middlebox.",
+    ),
+    Reason::harmless("TCP_OFOMERGE", "Data out of order that had come already. Normal with retransmissions.")
+        .in_functions(&["tcp_data_queue_ofo"]),
+    Reason::watch(
+        "TCP_RFC7323_PAWS",
+        "An old timestamp: a duplicate from the past. Many mean NAT over hosts whose timestamps differ.",
+    ),
+    Reason::harmless(
+        "TCP_RFC7323_PAWS_ACK",
+        "A pure acknowledgement with an old timestamp. Normal when packets overtake each other.",
+    ),
+    Reason::watch(
+        "TCP_RFC7323_TW_PAWS",
+        "A SYN with an old timestamp for a connection in TIME_WAIT: hosts behind one NAT address.",
+    ),
+    Reason::watch(
+        "TCP_RFC7323_TSECR",
+        "The timestamp that the peer echoes was never sent: a confused or hostile peer.",
+    ),
+    Reason::harmless("TCP_OLD_SEQUENCE", "A segment wholly before the window: a duplicate. Normal."),
+    Reason::watch(
+        "TCP_INVALID_SEQUENCE",
+        "A sequence number outside of the window: a confused or hostile peer, or a middlebox.",
+    )
+    .in_functions(&["tcp_validate_incoming"]),
+    Reason::watch(
+        "TCP_INVALID_END_SEQUENCE",
+        "A segment that ends beyond the window: a peer that sends more than was offered.",
+    ),
+    Reason::watch("TCP_INVALID_ACK_SEQUENCE", "An acknowledgement outside of the window: a confused or hostile peer."),
+    // Not the kernel's: it gives no reason for these.
+    Reason::harmless("TCP_TIME_WAIT", "A late segment of a connection that has ended. Normal at the end of each.")
+        .unnamed_in(&["tcp_v4_rcv", "tcp_v6_rcv"]),
+    Reason::harmless("TCP_RESET", "A reset came and ended the connection. Normal."),
+    Reason::harmless("TCP_CLOSE", "A segment for a connection that is closed. Normal at its end.")
+        .in_functions(&["tcp_rcv_state_process"]),
+    Reason::harmless("TCP_OLD_ACK", "An acknowledgement that brought nothing new. Normal."),
+    Reason::harmless(
+        "TCP_TOO_OLD_ACK",
+        "An acknowledgement of data from long ago. Normal when packets overtake each other.",
+    )
+    .in_functions(&["tcp_ack"]),
+    Reason::watch("TCP_ACK_UNSENT_DATA", "An acknowledgement of data that was never sent: a confused or hostile peer."),
+    Reason::harmful(
+        "TCP_OFO_QUEUE_PRUNE",
+        "Data out of order was thrown away because the receive buffer is full. TCP sends it again.",
+    )
+    .in_functions(&["tcp_prune_ofo_queue"]),
+    Reason::harmful("TCP_OFO_DROP", "Data out of order found no room in the receive buffer. TCP sends it again."),
+    Reason::harmless("UNIX_DISCONNECT", "A datagram for a Unix socket whose peer was changed. No network is involved.")
+        .in_functions(&["unix_"])
+        .unnamed_in(&["unix_"]),
+    Reason::harmless("UNIX_SKIP_OOB", "An urgent byte in a Unix socket was skipped. No network is involved."),
+];
+
 /// R14.
 pub static STAGE: Stage = Stage {
     id: "tcp_in",
@@ -112,6 +216,7 @@ pub static STAGE: Stage = Stage {
     fed_by: Some("tcp_listen"),
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: REASONS,
     rules: &[],
     knobs: &[],
 };

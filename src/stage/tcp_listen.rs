@@ -2,8 +2,8 @@
 
 use crate::counters;
 use crate::model::{
-    Example, Finding, Flow, Knob, Memory, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket, SocketChange,
-    Stage, Threshold, Unit, power_of_two,
+    Example, Finding, Flow, Knob, Memory, Observed, Place, Protocol, Reason, Risk, Rule, Scope, Severity, Socket,
+    SocketChange, Stage, Threshold, Unit, power_of_two,
 };
 use crate::source::groups::{TCP, TCP_EXT};
 
@@ -238,6 +238,17 @@ static LISTEN_BACKLOG: Knob = Knob {
     keep: "the application's configuration",
 };
 
+static REASONS: &[Reason] = &[
+    Reason::harmful(
+        "TCP_LISTEN_OVERFLOW",
+        "The listener's accept queue is full: the application accepts too slowly. See accept-queue-overflow.",
+    )
+    .in_functions(&["tcp_conn_request", "tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock"]),
+    Reason::watch("TCP_INVALID_SYN", "A SYN where none may be: a confused or hostile peer."),
+    Reason::harmless("TCP_FASTOPEN", "A Fast Open packet that brought nothing new. Normal."),
+    Reason::watch("TCP_MINTTL", "The packet's TTL is below what the socket demands (IP_MINTTL, BGP security)."),
+];
+
 /// R13.
 pub static STAGE: Stage = Stage {
     id: "tcp_listen",
@@ -248,6 +259,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
+    reasons: REASONS,
     rules: &[&OVERFLOW],
     knobs: &[&SOMAXCONN, &LISTEN_BACKLOG],
 };

@@ -3,8 +3,8 @@
 use crate::counters;
 use crate::model::flow::APPLICATION;
 use crate::model::{
-    Example, Finding, Flow, Knob, Memory, Observed, Place, Protocol, Risk, Rule, Scope, Severity, Socket, SocketChange,
-    Stage, Threshold, Unit, power_of_two,
+    Example, Finding, Flow, Knob, Memory, Observed, Place, Protocol, Reason, Risk, Rule, Scope, Severity, Socket,
+    SocketChange, Stage, Threshold, Unit, power_of_two,
 };
 use crate::source::groups::{SOCKSTAT, SOCKSTAT6, UDP, UDP_LITE, UDP_LITE6, UDP6};
 
@@ -280,6 +280,34 @@ static SO_RCVBUF: Knob = Knob {
     keep: "the application's configuration",
 };
 
+static REASONS: &[Reason] = &[
+    Reason::harmless(
+        "NO_SOCKET",
+        "No process listens on this port; the sender was told by ICMP. Normal: scans and late answers. Many from one \
+         known client mean a service that is down.",
+    )
+    .in_functions(&["__udp4_lib_rcv", "__udp6_lib_rcv", "udp_rcv", "udpv6_rcv", "udp_err"]),
+    Reason::watch("UDP_CSUM", "A wrong UDP checksum: bad memory, cable or sender, or a card whose offload lies."),
+    Reason::harmful(
+        "SOCKET_RCVBUFF",
+        "The socket's receive buffer is full: its reader is slower than its traffic, or the buffer is small for the \
+         bursts. See udp-receive-buffer-overflow.",
+    )
+    .in_functions(&[
+        "udp_queue_rcv_one_skb",
+        "udpv6_queue_rcv_one_skb",
+        "__udp_queue_rcv_skb",
+        "__udp_enqueue_schedule_skb",
+        "sock_queue_rcv_skb",
+        "__sock_queue_rcv_skb",
+    ]),
+    Reason::harmful(
+        "PROTO_MEM",
+        "All UDP sockets together use more than net.ipv4.udp_mem allows. Never normal; the protocol's own counters \
+         may not show it.",
+    ),
+];
+
 /// R12.
 pub static STAGE: Stage = Stage {
     id: "udp_in",
@@ -290,6 +318,7 @@ pub static STAGE: Stage = Stage {
     fed_by: Some("forward"),
     queues_in_sockets: true,
     counters: COUNTERS,
+    reasons: REASONS,
     rules: &[&OVERFLOW],
     knobs: &[&RMEM_DEFAULT, &RMEM_MAX, &SO_RCVBUF],
 };

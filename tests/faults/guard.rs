@@ -26,13 +26,15 @@ pub struct Lowered {
 }
 
 /// Sets `sysctl` (a path below /proc/sys) to `value` until the result is dropped.
-pub fn lower(sysctl: &str, value: u32) -> Outcome<Lowered> {
+pub fn lower(sysctl: &str, value: impl ToString) -> Outcome<Lowered> {
     lower_all(&[(sysctl, value)])
 }
 
 /// Sets several.
-pub fn lower_all(sysctls: &[(&str, u32)]) -> Outcome<Lowered> {
+pub fn lower_all(sysctls: &[(&str, impl ToString)]) -> Outcome<Lowered> {
     let words = sysctls.iter().flat_map(|(sysctl, value)| [format!("/proc/sys/{sysctl}"), value.to_string()]);
+    let words: Vec<String> = words.collect();
+    let what = words.join(" ");
     let mut guard = Command::new(std::env::current_exe()?)
         .arg(FLAG)
         .args(words)
@@ -44,8 +46,8 @@ pub fn lower_all(sysctls: &[(&str, u32)]) -> Outcome<Lowered> {
         BufReader::new(stdout).read_line(&mut ready)?;
     }
     match ready.trim() {
-        "" => wrong(format_args!("no guard for {sysctls:?}: {:?}", guard.wait())),
-        _ => Ok(Lowered { guard, what: format!("{sysctls:?}") }),
+        "" => wrong(format_args!("no guard for {what}: {:?}", guard.wait())),
+        _ => Ok(Lowered { guard, what }),
     }
 }
 
@@ -93,9 +95,10 @@ fn watch(args: &[String]) -> io::Result<()> {
 
 fn set(path: &str, value: &str) -> io::Result<()> {
     fs::write(path, value)?;
-    match fs::read_to_string(path)?.trim() {
-        now if now == value => Ok(()),
-        now => Err(io::Error::other(format!("{path}: {value} did not stick, it is {now}"))),
+    // Several numbers come back with tabs between them.
+    match fs::read_to_string(path)? {
+        now if now.split_whitespace().eq(value.split_whitespace()) => Ok(()),
+        now => Err(io::Error::other(format!("{path}: {value} did not stick, it is {}", now.trim()))),
     }
 }
 

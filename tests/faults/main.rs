@@ -21,6 +21,7 @@
 //! - `firewall`: a loss that no rule of these explains must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `namespaces`: whose counters these are
+//! - `drops`: what the kernel drops, as the probe counts it
 //! - `tune`, `confirm`, `loops`: a fault, its setting, and the ways back
 //! - `sweep`: killed at every call of an apply of eight steps
 //! - `verdicts`, `refusals`, `places`: what it did, what stands in the way, and settings that are no sysctls
@@ -31,6 +32,7 @@ mod backlog;
 mod case;
 mod confirm;
 mod conntrack;
+mod drops;
 mod endpoint;
 mod firewall;
 mod guard;
@@ -81,6 +83,7 @@ fn test() {
         firewall::cases(),
         quiet::cases(),
         namespaces::cases(),
+        drops::cases(),
         tune::cases(),
         confirm::cases(),
         loops::cases(),

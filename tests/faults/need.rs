@@ -13,6 +13,10 @@ pub enum Need {
     Conntrack,
     TwoCpus,
     Strace,
+    /// A kernel that takes our programs, and describes its types for them.
+    Bpf,
+    Bpftrace,
+    Tcpdump,
     /// Lowers a limit of the whole machine: takes the lock alone.
     MachineWide,
 }
@@ -30,6 +34,9 @@ impl Machine {
             (Need::Conntrack, conntrack()),
             (Need::TwoCpus, two_cpus()),
             (Need::Strace, has_tool("strace", "-V")),
+            (Need::Bpf, bpf()),
+            (Need::Tcpdump, has_tool("tcpdump", "--version")),
+            (Need::Bpftrace, has_tool("bpftrace", "--version")),
         ];
         Self { missing: found.into_iter().filter_map(|(need, found)| Some((need, found.err()?))).collect() }
     }
@@ -57,6 +64,15 @@ fn conntrack() -> Result<(), String> {
     let path = "/proc/sys/net/netfilter/nf_conntrack_count";
     let count = fs::read_to_string(path).map_err(|_| "needs nf_conntrack in the kernel".to_owned())?;
     if count.trim() == "0" { Ok(()) } else { Err("this machine itself tracks connections".into()) }
+}
+
+/// Not by asking the program under test: if that could not load its own, this would hide it.
+fn bpf() -> Result<(), String> {
+    if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return Err("needs a kernel with BTF".into());
+    }
+    let secret = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    if secret.contains("[confidentiality]") { Err("this kernel is locked down".into()) } else { Ok(()) }
 }
 
 fn two_cpus() -> Result<(), String> {

@@ -43,7 +43,16 @@ pub fn side_by_side<const N: usize, T>(
     traffic: impl FnOnce() -> Outcome<T>,
 ) -> Outcome<([Report; N], T)> {
     let runs = netns.map(|netns| tool::start(netns, window));
-    sleep(HEAD_START);
+    inside(runs, HEAD_START, traffic)
+}
+
+/// Runs `traffic` wholly inside the windows of programs that have just been started and need `head_start` to begin.
+pub fn inside<const N: usize, T>(
+    runs: [Outcome<tool::Run>; N],
+    head_start: Duration,
+    traffic: impl FnOnce() -> Outcome<T>,
+) -> Outcome<([Report; N], T)> {
+    sleep(head_start);
     let start = Timestamp::now();
     let told = traffic()?;
     let stop = Timestamp::now();

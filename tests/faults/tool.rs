@@ -26,8 +26,14 @@ pub struct Ended {
 
 /// Starts `rx` on a namespace, given as `--netns` takes it.
 pub fn start(netns: &str, window: Duration) -> Outcome<Run> {
+    start_with(&["rx", "--json", "--netns", netns], window)
+}
+
+/// Starts the program with `args` and that window.
+pub fn start_with(args: &[&str], window: Duration) -> Outcome<Run> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_netstat-deep"))
-        .args(["rx", "--json", "--netns", netns, "--interval", &format!("{}s", window.as_secs())])
+        .args(args)
+        .args(["--interval", &format!("{}s", window.as_secs())])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -52,6 +58,10 @@ fn slurp(mut pipe: impl Read) -> String {
 }
 
 impl Run {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn end(mut self) -> Outcome<Ended> {
         let status = loop {
             if let Some(status) = self.child.try_wait()? {

@@ -6,6 +6,7 @@
 mod bad_input;
 mod choice;
 mod delta;
+mod drops;
 mod findings;
 mod kernels;
 mod ledger;

@@ -8,7 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["model"],
     &["source"],
     &["stage"],
-    &["ledger", "diagnose", "observe"],
+    &["ledger", "diagnose", "observe", "drops"],
     &["tune"],
     &["report"],
     &["cli"],

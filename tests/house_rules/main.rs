@@ -2,6 +2,7 @@
 
 mod imports;
 mod papers;
+mod reasons;
 
 use std::collections::{BTreeMap, BTreeSet};
 

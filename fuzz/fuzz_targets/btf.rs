@@ -1,0 +1,19 @@
+//! The kernel's description of its types.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netstat_deep::source::btf::Btf;
+use netstat_deep::source::reasons::ReasonNames;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some(btf) = Btf::kernel(bytes) else { return };
+    // A type has 12 bytes at least.
+    assert!(btf.types() * 12 <= bytes.len());
+    if let Some(arguments) = btf.arguments("kfree_skb") {
+        assert!(arguments.len() * 8 <= bytes.len());
+    }
+    assert!(btf.values("skb_drop_reason").len() * 8 <= bytes.len());
+    let names = ReasonNames::read(&btf, |_| Some(bytes.to_vec()));
+    assert!(names.iter().count() * 8 <= bytes.len() * 3);
+});

@@ -1,0 +1,295 @@
+//! Packets that the kernel drops: what the probe counted, in words.
+
+mod stream;
+mod words;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::model::{Direction, Drop, DropEvent, DropFlow, DropTotals, Harm, Probe, SourceStatus, Victim, per_second};
+use crate::source::probe::Refusal;
+use crate::source::probe::drops::{Counts, DropProbe, Key, Wanted};
+use crate::source::probe::event::Event;
+use crate::source::reasons::subsystem;
+use crate::source::{Host, owner, place, symbols, text};
+pub use stream::Clock;
+use words::{Class, network, protocol};
+
+/// Sockets named for each row, at most.
+const VICTIMS: usize = 20;
+/// Flows named for each row, at most.
+const FLOWS: usize = 100;
+
+/// Which drops are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Only {
+    /// Of this reason, by the kernel's name.
+    pub reason: Option<String>,
+    /// Of this device.
+    pub device: Option<String>,
+    /// In the namespace with this inode.
+    pub netns: Option<u32>,
+}
+
+impl Only {
+    fn everything(&self) -> bool {
+        self.reason.is_none() && self.device.is_none() && self.netns.is_none()
+    }
+}
+
+/// The drops of one window.
+#[derive(Debug)]
+pub struct Window {
+    /// By reason, place, device, namespace and protocol, the most harmful first.
+    pub drops: Vec<Drop>,
+    /// What they add up to.
+    pub totals: DropTotals,
+    /// What the probe did.
+    pub probe: Probe,
+    /// How the look-ups went.
+    pub sources: Vec<SourceStatus>,
+    /// Single drops that were not shown because there were too many at a time.
+    pub left_out: u64,
+    /// How long the window was.
+    pub seconds: f64,
+}
+
+/// Watches what the kernel drops.
+pub struct DropWatch {
+    probe: DropProbe,
+    only: Only,
+    begun: Instant,
+    before: Counts,
+    /// Names of places, kept from window to window: looking them up takes longer than the rest.
+    symbols: HashMap<u64, String>,
+}
+
+impl DropWatch {
+    /// Attaches the probe; the first window begins.
+    pub fn begin(wanted: Wanted, only: Only) -> Result<Self, Refusal> {
+        let probe = DropProbe::attach(wanted)?;
+        Ok(DropWatch { probe, only, begun: Instant::now(), before: Counts::default(), symbols: HashMap::new() })
+    }
+
+    /// The names of the reasons of this kernel.
+    pub fn reason_names(&self) -> impl Iterator<Item = &str> {
+        self.probe.names().iter().map(|(_, name)| name)
+    }
+
+    /// Stops counting: the next window is the last.
+    pub fn end(&mut self) {
+        self.probe.detach();
+    }
+
+    /// The single drops since this was last asked, as far as they are wanted; each with its words.
+    pub fn events(&mut self, clock: Clock) -> Vec<(Event, DropEvent)> {
+        let events = self.probe.events();
+        if events.is_empty() {
+            return Vec::new();
+        }
+        // Without permission the bare addresses stand for the names; the report says why.
+        let _ = self.name_places(events.iter().map(|event| event.key.location).collect());
+        let netns_names = place::names_by_inode();
+        let described = events.into_iter().map(|event| {
+            let drop = self.drop(event.key.reason, Some(&event.key), 1, 0.0);
+            let said = stream::describe(&event, drop, clock, &netns_names);
+            (event, said)
+        });
+        described.filter(|(event, said)| self.wants(&said.drop, event.key.netns)).collect()
+    }
+
+    /// The window that ends now; the next one begins.
+    pub fn window(&mut self) -> io::Result<Window> {
+        let counts = self.probe.read()?;
+        let now = Instant::now();
+        let seconds = (now - self.begun).as_secs_f64();
+        self.begun = now;
+        let probe = self.probe.did();
+        let grown = since(&counts, &self.before);
+        self.before = counts;
+        let mut sources = Vec::new();
+        sources.extend(self.find_symbols(&grown));
+        let mut drops = self.drops(&grown, seconds);
+        sources.extend(find_owners(&mut drops));
+        let mut totals = DropTotals {
+            detail_not_kept: grown.unkept.values().sum(),
+            victims_not_kept: grown.without_socket,
+            // Which of them were wanted nobody knows.
+            unseen: probe.missed.filter(|_| self.only.everything()).unwrap_or(0),
+            ..DropTotals::default()
+        };
+        for drop in &drops {
+            *match drop.harm {
+                Harm::Harmful => &mut totals.harmful,
+                Harm::Watch => &mut totals.watch,
+                Harm::Harmless => &mut totals.harmless,
+            } += drop.count;
+        }
+        totals.packets = totals.harmful + totals.watch + totals.harmless + totals.unseen;
+        Ok(Window { drops, totals, probe, sources, left_out: grown.left_out, seconds })
+    }
+
+    fn find_symbols(&mut self, counts: &Counts) -> Option<SourceStatus> {
+        let start = Instant::now();
+        let stacks = counts.rows.keys().flat_map(|key| self.probe.stack(key.stack));
+        let places = counts.rows.keys().map(|key| key.location).chain(stacks);
+        let places: Vec<u64> = places.collect();
+        let known = self.symbols.len();
+        let result = self.name_places(places);
+        let looked = result.is_err() || self.symbols.len() > known;
+        looked.then(|| status("kernel symbols", result.err(), start))
+    }
+
+    /// Looks up the names of those places that have none yet.
+    fn name_places(&mut self, mut places: Vec<u64>) -> Result<(), String> {
+        places.retain(|address| !self.symbols.contains_key(address));
+        self.symbols.extend(symbols::find(&Host::Live, places.into_iter())?);
+        Ok(())
+    }
+
+    fn drops(&self, counts: &Counts, seconds: f64) -> Vec<Drop> {
+        let netns_names = place::names_by_inode();
+        let devices = device_names(counts);
+        let mut drops: Vec<Drop> = Vec::new();
+        let mut at: HashMap<Key, usize> = HashMap::new();
+        for (key, row) in &counts.rows {
+            let device = match devices.get(&(key.netns, key.ifindex)) {
+                Some(name) => Some(text::printable(name)),
+                None if key.ifindex != 0 => Some(format!("if{}", key.ifindex)),
+                None => None,
+            };
+            let mut drop = self.drop(key.reason, Some(key), row.packets, seconds);
+            drop.device = device;
+            drop.netns_name = netns_names.get(&key.netns).cloned();
+            if self.wants(&drop, key.netns) {
+                at.insert(*key, drops.len());
+                drops.push(drop);
+            }
+        }
+        for ((key, inode), socket) in &counts.sockets {
+            let Some(&at) = at.get(key) else { continue };
+            let end = |end: Option<_>| end.map(|(address, port)| SocketAddr::new(address, port).to_string());
+            drops[at].victims.push(Victim {
+                local: end(socket.local),
+                remote: end(socket.remote),
+                lost: socket.packets,
+                inode: u32::try_from(*inode).unwrap_or(0),
+                ..Victim::default()
+            });
+        }
+        for ((key, (from, to)), packets) in &counts.flows {
+            let Some(&at) = at.get(key) else { continue };
+            drops[at].flows.push(DropFlow { from: stream::words(*from), to: stream::words(*to), count: *packets });
+        }
+        if self.only.device.is_none() && self.only.netns.is_none() {
+            let unkept = counts.unkept.iter().map(|(&reason, &packets)| self.drop(reason, None, packets, seconds));
+            drops.extend(unkept.filter(|drop| self.wants(drop, 0)));
+        }
+        for drop in &mut drops {
+            drop.victims.sort_by(|a, b| (b.lost, &a.local, &a.remote).cmp(&(a.lost, &b.local, &b.remote)));
+            drop.victims.truncate(VICTIMS);
+            drop.flows.sort_by(|a, b| (b.count, &a.from, &a.to).cmp(&(a.count, &b.from, &b.to)));
+            drop.flows.truncate(FLOWS);
+        }
+        drops.sort_by(|a, b| (b.harm, b.count, &a.reason, &a.device).cmp(&(a.harm, a.count, &b.reason, &b.device)));
+        drops
+    }
+
+    fn wants(&self, drop: &Drop, netns: u32) -> bool {
+        let reason = |wanted: &String| *wanted == drop.reason || Some(wanted) == drop.likely.as_ref();
+        self.only.reason.as_ref().is_none_or(reason)
+            && self.only.device.as_ref().is_none_or(|wanted| Some(wanted) == drop.device.as_ref())
+            && self.only.netns.is_none_or(|wanted| wanted == netns)
+    }
+
+    /// What is known of a row by its key; without one, by its reason alone.
+    fn drop(&self, reason: u32, key: Option<&Key>, packets: u64, seconds: f64) -> Drop {
+        let place = |address: u64| self.symbols.get(&address).cloned().unwrap_or_else(|| format!("{address:#x}"));
+        let location = key.map(|key| place(key.location));
+        let protocol = key.and_then(protocol);
+        let class = Class::of(self.probe.names(), reason, location.as_deref(), protocol.as_deref());
+        Drop {
+            reason: class.name,
+            reason_number: reason,
+            subsystem: subsystem(reason),
+            likely: class.likely,
+            harm: class.harm,
+            normal: class.normal,
+            direction: key.and_then(|key| direction(&class.stage, key)),
+            stage: class.stage,
+            location,
+            device: None,
+            netns: key.filter(|key| key.netns != 0).map(|key| format!("net:[{}]", key.netns)),
+            netns_name: None,
+            network: key.and_then(network),
+            protocol,
+            count: packets,
+            per_second: per_second(packets, seconds),
+            victims: Vec::new(),
+            flows: Vec::new(),
+            stack: key.map_or(Vec::new(), |key| self.probe.stack(key.stack).into_iter().map(place).collect()),
+        }
+    }
+}
+
+/// A packet that passed a device's receive path came in. Others are told by the stage, as far as that has one direction.
+fn direction(stage: &str, key: &Key) -> Option<Direction> {
+    const BEFORE: &[&str] = &["driver_rx", "gro", "backlog", "ingress"];
+    const SEND: &[&str] = &["ip_out", "neighbour", "egress", "qdisc", "validate", "driver_tx"];
+    if key.came_in || BEFORE.contains(&stage) {
+        Some(Direction::In)
+    } else if SEND.contains(&stage) || stage == "netfilter" {
+        Some(Direction::Out)
+    } else {
+        None
+    }
+}
+
+/// The names of devices, for packets that know only the number of theirs.
+fn device_names(counts: &Counts) -> HashMap<(u32, u32), &Vec<u8>> {
+    let named = counts.rows.iter().filter(|(_, row)| !row.device.is_empty());
+    named.map(|(key, row)| ((key.netns, key.ifindex), &row.device)).collect()
+}
+
+/// By how much the counts grew.
+fn since(now: &Counts, before: &Counts) -> Counts {
+    let mut grown = now.clone();
+    for (key, row) in &mut grown.rows {
+        row.packets -= before.rows.get(key).map_or(0, |old| old.packets).min(row.packets);
+    }
+    grown.rows.retain(|_, row| row.packets > 0);
+    for (key, socket) in &mut grown.sockets {
+        socket.packets -= before.sockets.get(key).map_or(0, |old| old.packets).min(socket.packets);
+    }
+    grown.sockets.retain(|_, socket| socket.packets > 0);
+    // A flow that made room and came back begins anew.
+    for (key, packets) in &mut grown.flows {
+        let old = before.flows.get(key).copied().unwrap_or(0);
+        *packets = packets.checked_sub(old).unwrap_or(*packets);
+    }
+    grown.flows.retain(|_, packets| *packets > 0);
+    for (reason, packets) in &mut grown.unkept {
+        *packets -= before.unkept.get(reason).copied().unwrap_or(0).min(*packets);
+    }
+    grown.unkept.retain(|_, packets| *packets > 0);
+    grown.left_out -= before.left_out.min(grown.left_out);
+    grown.without_socket -= before.without_socket.min(grown.without_socket);
+    grown
+}
+
+fn find_owners(drops: &mut [Drop]) -> Option<SourceStatus> {
+    let start = Instant::now();
+    let mut victims: Vec<&mut Victim> = drops.iter_mut().flat_map(|drop| &mut drop.victims).collect();
+    if victims.is_empty() {
+        return None;
+    }
+    let reason = owner::find(&Host::Live, &mut victims).err();
+    Some(status("owners of sockets", reason, start))
+}
+
+fn status(name: &str, reason: Option<String>, start: Instant) -> SourceStatus {
+    let microseconds = start.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
+    SourceStatus { name: name.into(), ok: reason.is_none(), reason, microseconds }
+}

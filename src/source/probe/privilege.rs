@@ -1,0 +1,52 @@
+//! What this process may do, by the names of the capabilities.
+
+/// A capability (include/uapi/linux/capability.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability {
+    number: u32,
+    /// Its name.
+    pub name: &'static str,
+    /// What netstat-deep does with it.
+    pub gives: &'static str,
+}
+
+/// Those that probes use, the most needed first.
+pub const CAPABILITIES: &[Capability] = &[
+    Capability { number: 39, name: "CAP_BPF", gives: "programs in the kernel, and their maps" },
+    Capability { number: 38, name: "CAP_PERFMON", gives: "programs that look into the kernel's memory" },
+    Capability { number: 34, name: "CAP_SYSLOG", gives: "names of the kernel functions that drop" },
+    Capability { number: 19, name: "CAP_SYS_PTRACE", gives: "the processes whose sockets lose packets" },
+    Capability { number: 2, name: "CAP_DAC_READ_SEARCH", gives: "the processes of other users" },
+    Capability { number: 21, name: "CAP_SYS_ADMIN", gives: "what a probe costs, and other network namespaces" },
+];
+
+/// The names of those of `wanted` that this process does not have. CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON.
+pub fn missing(wanted: &[&'static str]) -> Vec<&'static str> {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let has = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    has.map_or(Vec::new(), |has| lacking(has, wanted))
+}
+
+fn lacking(has: u64, wanted: &[&'static str]) -> Vec<&'static str> {
+    let holds = |number: u32| has >> number & 1 == 1;
+    let lacks = |name: &&&'static str| {
+        let known = CAPABILITIES.iter().find(|capability| capability.name == **name);
+        !known.is_some_and(|known| holds(known.number) || (known.number >= 38 && holds(21)))
+    };
+    wanted.iter().filter(lacks).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let programs = ["CAP_BPF", "CAP_PERFMON"];
+        assert_eq!(lacking(0, &programs), programs);
+        assert_eq!(lacking(1 << 39, &programs), ["CAP_PERFMON"]);
+        assert!(lacking(1 << 21, &programs).is_empty());
+        assert_eq!(lacking(1 << 21, &["CAP_SYSLOG"]), ["CAP_SYSLOG"]);
+    }
+}

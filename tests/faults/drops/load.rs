@@ -1,0 +1,109 @@
+//! Under load: nothing is lost from the totals, two at once do not disturb each other, and another tool counts the same.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::{HEAD_START, Seen, observe};
+use crate::actor::Actor;
+use crate::case::{Case, Checks, Outcome, again, wrong};
+use crate::lab::{Family, Lab};
+use crate::need::Need;
+use crate::observe::inside;
+use crate::process::Process;
+use crate::tool;
+
+const PORT: u16 = 5041;
+
+pub fn cases() -> Vec<Case> {
+    let needs = &[Need::Namespaces, Need::Bpf, Need::Nft];
+    let beside = &[Need::Namespaces, Need::Bpf, Need::Bpftrace];
+    vec![
+        Case::new("drops::a_million", needs, million).seconds(8),
+        Case::new("drops::two_at_once", &[Need::Namespaces, Need::Bpf], two),
+        Case::new("drops::as_bpftrace_counts", beside, bpftrace),
+    ]
+}
+
+fn sender(lab: &Lab) -> Outcome<Actor> {
+    let source = SocketAddr::new(Family::V4.client(), 0).to_string();
+    Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source, "1", "any"])
+}
+
+/// Dropped at once, before routing: what takes the time is the sender.
+fn million(window: Duration) -> Outcome {
+    const COUNT: u64 = 1_000_000;
+    let lab = Lab::new()?;
+    lab.server
+        .nft("add table inet t; add chain inet t p { type filter hook prerouting priority -300; policy drop; }")?;
+    let mut sender = sender(&lab)?;
+    let to = Family::V4.server(PORT);
+    let seen = observe(&lab.server, window, || sender.ask(&format!("send {to} {COUNT} 18 0")))?;
+    let mut checks = Checks::default();
+    checks.same("sent", COUNT, seen.told);
+    // A CPU's backlog may overflow as well: that is a drop like another.
+    let of_udp = seen.all().iter().filter(|row| row["protocol"] == "udp");
+    let counted: u64 = of_udp.filter_map(|row| row["count"].as_u64()).sum();
+    let missed = seen.report.0["self"]["probes"][0]["missed"].as_u64().unwrap_or(0);
+    checks.same("counted, and missed", COUNT, counted + missed);
+    checks.same("not kept", Some(0), seen.report.0["drop_totals"]["detail_not_kept"].as_u64());
+    let hits = seen.report.0["self"]["probes"][0]["hits"].as_u64();
+    checks.that(hits >= Some(counted), format_args!("{hits:?} hits, but {counted} drops"));
+    checks.done(&seen.report)
+}
+
+fn two(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let mut sender = sender(&lab)?;
+    let to = Family::V4.server(PORT);
+    let args = ["drops", "--json", "--netns", &lab.server.name];
+    let start = || tool::start_with(&args, window + HEAD_START);
+    let (reports, told) = inside([start(), start()], HEAD_START, || sender.ask(&format!("send {to} 5000 18 0")))?;
+    let mut checks = Checks::default();
+    for report in reports {
+        let seen = Seen { report, told };
+        checks.same("drops for NO_SOCKET", told, seen.count("NO_SOCKET"));
+    }
+    checks.done(&format_args!("{told} sent"))
+}
+
+/// The same tracepoint counted by bpftrace, which knows the namespace by its own walk through the kernel's structures.
+fn bpftrace(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let inode = lab.server.inside(|| {
+        use std::os::unix::fs::MetadataExt;
+        Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino())
+    })?;
+    let program = format!(
+        "tracepoint:skb:kfree_skb /((struct sk_buff *)args->skbaddr)->dev->nd_net.net->ns.inum == {inode}/ \
+         {{ @[args->reason] = count(); }} interval:s:{} {{ exit(); }}",
+        (window + HEAD_START).as_secs() + 2
+    );
+    // In a mount namespace of its own, where tracefs can be mounted.
+    let script = "mount -t debugfs none /sys/kernel/debug; mount -t tracefs none /sys/kernel/debug/tracing 2>/dev/null; \
+                  exec bpftrace -q -e \"$1\"";
+    let mut other = Command::new("unshare")
+        .args(["-m", "sh", "-c", script, "sh", &program])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(Process)?;
+    let mut sender = sender(&lab)?;
+    let to = Family::V4.server(PORT);
+    std::thread::sleep(Duration::from_millis(800));
+    let seen = observe(&lab.server, window, || sender.ask(&format!("send {to} 20000 18 0")))?;
+    let Some(stdout) = other.stdout.take() else { return wrong("bpftrace without a pipe") };
+    let text = std::io::read_to_string(stdout)?;
+    let Some(number) = seen.rows("NO_SOCKET").first().and_then(|row| row["reason_number"].as_u64()) else {
+        return wrong(format_args!("no drop for NO_SOCKET, but {:#}", seen.report.0["drops"]));
+    };
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("@[{number}]: ")));
+    let Some(theirs) = line.and_then(|count| count.parse::<u64>().ok()) else {
+        return again(format_args!("bpftrace counts nothing of reason {number}: {text}"));
+    };
+    let mut checks = Checks::default();
+    checks.same("sent", 20_000, seen.told);
+    checks.same("bpftrace's count and ours", theirs, seen.count("NO_SOCKET"));
+    checks.same("sent and counted", seen.told, seen.count("NO_SOCKET"));
+    checks.done(&seen.report)
+}

@@ -1,0 +1,87 @@
+//! The program itself: what it leaves behind, and what it says where it may not run.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Checks, Outcome, again, wrong};
+use crate::need::Need;
+use crate::tool;
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("drops::killed_leaves_nothing", &[Need::Namespaces, Need::Bpf], killed),
+        Case::new("drops::without_privilege", &[Need::Namespaces, Need::Bpf], unprivileged),
+    ]
+}
+
+/// Numbers of the programs that a process holds, as the kernel tells them of its open files.
+fn programs(pid: u32) -> Vec<u32> {
+    let folder = format!("/proc/{pid}/fdinfo");
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let text: String = files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+    let mut ids: Vec<u32> =
+        text.lines().filter_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// BPF_PROG_GET_FD_BY_ID, which finds every program that there is.
+fn is_there(id: u32) -> bool {
+    const GET_FD_BY_ID: libc::c_long = 13;
+    let attr = [id, 0, 0, 0];
+    // SAFETY: `attr` lives through the call and is as long as the size says.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, GET_FD_BY_ID, attr.as_ptr(), size_of_val(&attr)) };
+    if fd >= 0 {
+        // SAFETY: the call has just given it to us, and nobody else knows it.
+        unsafe { libc::close(fd as i32) };
+    }
+    fd >= 0
+}
+
+fn killed(window: Duration) -> Outcome {
+    let run = tool::start_with(&["drops", "--json"], window + Duration::from_secs(30))?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let ids = loop {
+        let ids = programs(run.pid());
+        if !ids.is_empty() {
+            break ids;
+        }
+        if Instant::now() > deadline {
+            return again("no program was loaded in 10 s");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    if !ids.iter().all(|id| is_there(*id)) {
+        return again("it went away before it was killed");
+    }
+    // Dropped, it is killed with SIGKILL.
+    drop(run);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while ids.iter().any(|id| is_there(*id)) {
+        if Instant::now() > deadline {
+            return wrong(format_args!("programs {ids:?} are still there"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// As nobody: exit code 3, and the capabilities by their names.
+fn unprivileged(_: Duration) -> Outcome {
+    let exe = std::path::Path::new(env!("CARGO_BIN_EXE_netstat-deep"));
+    let folder = tempfile::tempdir()?;
+    let copy = folder.path().join("netstat-deep");
+    std::fs::copy(exe, &copy)?;
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), readable)?;
+    let output = Command::new(&copy).args(["drops", "--json"]).uid(65_534).gid(65_534).output()?;
+    let mut checks = Checks::default();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    checks.same("exit code", Some(3), output.status.code());
+    checks.that(text.contains("CAP_BPF"), format_args!("CAP_BPF is not named in: {text}"));
+    checks.that(output.stdout.is_empty(), "something was printed all the same");
+    checks.same("lines", 2, text.lines().count());
+    checks.done(&text)
+}
