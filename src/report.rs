@@ -7,7 +7,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ledger::{Line, Totals};
 use crate::model::{
-    Change, Changes, Counter, Drop, DropTotals, Finding, Instance, Kind, Probe, Scope, SourceStatus, Stage, per_second,
+    Change, Changes, Counter, Drop, DropTotals, Finding, Incident, Instance, Kind, Probe, Scope, SourceStatus, Stage,
+    per_second,
 };
 
 /// The contract that dashboards hold us to: fields may be added within version 1, never renamed or removed.
@@ -58,6 +59,9 @@ pub struct Report {
     /// What they add up to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_totals: Option<DropTotals>,
+    /// What went wrong without a packet being freed as dropped, or besides. Absent without probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incidents: Option<Vec<Incident>>,
     /// How the sources went.
     pub sources: Vec<SourceStatus>,
     /// What the program itself cost so far.

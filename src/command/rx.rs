@@ -137,6 +137,7 @@ impl Run<'_> {
             findings,
             drops: None,
             drop_totals: None,
+            incidents: None,
             sources,
             own: Own::measure(),
         })

@@ -68,6 +68,7 @@ fn report(drops: Vec<Drop>) -> Report {
         findings: Vec::new(),
         drops: Some(drops),
         drop_totals: Some(totals),
+        incidents: None,
         sources: Vec::new(),
         own: Own::default(),
     }
