@@ -112,6 +112,25 @@ struct sk_buff {
 	u8 *data;
 };
 
+struct request_sock {
+	struct sock_common __req_common;
+};
+
+struct proto {
+	char name[32];
+};
+
+struct neigh_table {
+	int family;
+};
+
+struct neighbour {
+	struct neigh_table *tbl;
+	u8 nud_state;
+	struct net_device *dev;
+	u8 primary_key[];
+};
+
 #pragma clang attribute pop
 
 /* Reads a field. A program that the kernel knows the argument types of (tp_btf) reads directly: a bad pointer gives 0.
@@ -134,7 +153,8 @@ struct sk_buff {
 #define COPY(to, from, field)                                                                                          \
 	bpf_probe_read_kernel(to, sizeof(*(to)), __builtin_preserve_access_index(&(from)->field))
 
-/* True if this kernel's structure has the field. */
+/* Where the field lies in its structure; and whether this kernel's structure has it. */
+#define OFFSET(from, field) __builtin_preserve_field_info((from)->field, 0)
 #define HAS(from, field) __builtin_preserve_field_info((from)->field, 2)
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,5 +1,6 @@
 //! Packets that the kernel drops: what the probe counted, in words.
 
+mod incidents;
 mod stream;
 mod words;
 
@@ -8,10 +9,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::model::{Direction, Drop, DropEvent, DropFlow, DropTotals, Harm, Probe, SourceStatus, Victim, per_second};
-use crate::source::probe::Refusal;
-use crate::source::probe::drops::{Counts, DropProbe, Key, Wanted};
+use crate::model::{
+    Direction, Drop, DropEvent, DropFlow, DropTotals, Harm, Incident, Probe, SourceStatus, Victim, per_second,
+};
+use crate::source::probe::drops::{Counts, Key, Wanted};
 use crate::source::probe::event::Event;
+use crate::source::probe::hooks::Hit;
+use crate::source::probe::{Probes, Refusal};
 use crate::source::reasons::subsystem;
 use crate::source::{Host, owner, place, symbols, text};
 pub use stream::Clock;
@@ -46,8 +50,10 @@ pub struct Window {
     pub drops: Vec<Drop>,
     /// What they add up to.
     pub totals: DropTotals,
-    /// What the probe did.
-    pub probe: Probe,
+    /// What went wrong besides, the most harmful first.
+    pub incidents: Vec<Incident>,
+    /// What each of our programs did.
+    pub probes: Vec<Probe>,
     /// How the look-ups went.
     pub sources: Vec<SourceStatus>,
     /// Single drops that were not shown because there were too many at a time.
@@ -58,10 +64,12 @@ pub struct Window {
 
 /// Watches what the kernel drops.
 pub struct DropWatch {
-    probe: DropProbe,
+    probes: Probes,
     only: Only,
     begun: Instant,
     before: Counts,
+    /// What the hooks had counted when the window began.
+    hits: HashMap<Hit, u64>,
     /// Names of places, kept from window to window: looking them up takes longer than the rest.
     symbols: HashMap<u64, String>,
 }
@@ -69,23 +77,30 @@ pub struct DropWatch {
 impl DropWatch {
     /// Attaches the probe; the first window begins.
     pub fn begin(wanted: Wanted, only: Only) -> Result<Self, Refusal> {
-        let probe = DropProbe::attach(wanted)?;
-        Ok(DropWatch { probe, only, begun: Instant::now(), before: Counts::default(), symbols: HashMap::new() })
+        let probes = Probes::attach(wanted)?;
+        Ok(DropWatch {
+            probes,
+            only,
+            begun: Instant::now(),
+            before: Counts::default(),
+            hits: HashMap::new(),
+            symbols: HashMap::new(),
+        })
     }
 
     /// The names of the reasons of this kernel.
     pub fn reason_names(&self) -> impl Iterator<Item = &str> {
-        self.probe.names().iter().map(|(_, name)| name)
+        self.probes.drops.names().iter().map(|(_, name)| name)
     }
 
     /// Stops counting: the next window is the last.
     pub fn end(&mut self) {
-        self.probe.detach();
+        self.probes.detach();
     }
 
     /// The single drops since this was last asked, as far as they are wanted; each with its words.
     pub fn events(&mut self, clock: Clock) -> Vec<(Event, DropEvent)> {
-        let events = self.probe.events();
+        let events = self.probes.drops.events();
         if events.is_empty() {
             return Vec::new();
         }
@@ -102,22 +117,23 @@ impl DropWatch {
 
     /// The window that ends now; the next one begins.
     pub fn window(&mut self) -> io::Result<Window> {
-        let counts = self.probe.read()?;
+        let counts = self.probes.drops.read()?;
         let now = Instant::now();
         let seconds = (now - self.begun).as_secs_f64();
         self.begun = now;
-        let probe = self.probe.did();
+        let probes = self.probes.did();
         let grown = since(&counts, &self.before);
         self.before = counts;
         let mut sources = Vec::new();
         sources.extend(self.find_symbols(&grown));
         let mut drops = self.drops(&grown, seconds);
-        sources.extend(find_owners(&mut drops));
+        let mut incidents = self.incidents(&mut sources);
+        sources.extend(find_owners(&mut drops, &mut incidents));
         let mut totals = DropTotals {
             detail_not_kept: grown.unkept.values().sum(),
             victims_not_kept: grown.without_socket,
             // Which of them were wanted nobody knows.
-            unseen: probe.missed.filter(|_| self.only.everything()).unwrap_or(0),
+            unseen: probes[0].missed.filter(|_| self.only.everything()).unwrap_or(0),
             ..DropTotals::default()
         };
         for drop in &drops {
@@ -128,12 +144,52 @@ impl DropWatch {
             } += drop.count;
         }
         totals.packets = totals.harmful + totals.watch + totals.harmless + totals.unseen;
-        Ok(Window { drops, totals, probe, sources, left_out: grown.left_out, seconds })
+        Ok(Window { drops, totals, incidents, probes, sources, left_out: grown.left_out, seconds })
+    }
+
+    /// What the hooks saw in the window.
+    fn incidents(&mut self, sources: &mut Vec<SourceStatus>) -> Vec<Incident> {
+        let start = Instant::now();
+        let hooks = match &self.probes.hooks {
+            Ok(hooks) => hooks,
+            Err(refusal) => {
+                sources.push(status("hooks", Some(refusal.what.clone()), start));
+                return Vec::new();
+            }
+        };
+        // A namespace or a device is named by the hooks as well; a drop reason is not.
+        if self.only.reason.is_some() {
+            return Vec::new();
+        }
+        let (hits, unkept) = match hooks.read() {
+            Ok(read) => read,
+            Err(e) => {
+                sources.push(status("hooks", Some(e.to_string()), start));
+                return Vec::new();
+            }
+        };
+        let netns_names = place::names_by_inode();
+        let mut incidents = Vec::new();
+        for (hit, (count, name)) in &hits {
+            let count = count - self.hits.get(hit).copied().unwrap_or(0).min(*count);
+            let mut incident = incidents::describe(hit, count, name, &self.probes.reset_reasons);
+            incident.netns_name = netns_names.get(&hit.netns).cloned();
+            let device = self.only.device.as_ref().is_none_or(|wanted| Some(wanted) == incident.device.as_ref());
+            if count > 0 && device && self.only.netns.is_none_or(|wanted| wanted == hit.netns) {
+                incidents.push(incident);
+            }
+        }
+        self.hits = hits.into_iter().map(|(hit, (count, _))| (hit, count)).collect();
+        if unkept > 0 {
+            sources.push(status("hooks", Some(format!("the table was full: {unkept} hits were not kept")), start));
+        }
+        incidents.sort_by(|a, b| (b.harm, b.count, &a.hook, &a.remote).cmp(&(a.harm, a.count, &b.hook, &b.remote)));
+        incidents
     }
 
     fn find_symbols(&mut self, counts: &Counts) -> Option<SourceStatus> {
         let start = Instant::now();
-        let stacks = counts.rows.keys().flat_map(|key| self.probe.stack(key.stack));
+        let stacks = counts.rows.keys().flat_map(|key| self.probes.drops.stack(key.stack));
         let places = counts.rows.keys().map(|key| key.location).chain(stacks);
         let places: Vec<u64> = places.collect();
         let known = self.symbols.len();
@@ -209,7 +265,7 @@ impl DropWatch {
         let place = |address: u64| self.symbols.get(&address).cloned().unwrap_or_else(|| format!("{address:#x}"));
         let location = key.map(|key| place(key.location));
         let protocol = key.and_then(protocol);
-        let class = Class::of(self.probe.names(), reason, location.as_deref(), protocol.as_deref());
+        let class = Class::of(self.probes.drops.names(), reason, location.as_deref(), protocol.as_deref());
         Drop {
             reason: class.name,
             reason_number: reason,
@@ -229,7 +285,7 @@ impl DropWatch {
             per_second: per_second(packets, seconds),
             victims: Vec::new(),
             flows: Vec::new(),
-            stack: key.map_or(Vec::new(), |key| self.probe.stack(key.stack).into_iter().map(place).collect()),
+            stack: key.map_or(Vec::new(), |key| self.probes.drops.stack(key.stack).into_iter().map(place).collect()),
         }
     }
 }
@@ -279,9 +335,11 @@ fn since(now: &Counts, before: &Counts) -> Counts {
     grown
 }
 
-fn find_owners(drops: &mut [Drop]) -> Option<SourceStatus> {
+fn find_owners(drops: &mut [Drop], incidents: &mut [Incident]) -> Option<SourceStatus> {
     let start = Instant::now();
-    let mut victims: Vec<&mut Victim> = drops.iter_mut().flat_map(|drop| &mut drop.victims).collect();
+    let of_drops = drops.iter_mut().flat_map(|drop| &mut drop.victims);
+    let of_incidents = incidents.iter_mut().filter_map(|incident| incident.victim.as_mut());
+    let mut victims: Vec<&mut Victim> = of_drops.chain(of_incidents).collect();
     if victims.is_empty() {
         return None;
     }

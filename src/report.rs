@@ -9,8 +9,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ledger::{Line, Totals};
 use crate::model::{
-    Change as Grown, Changes, Counter, Drop, DropTotals, Finding, Instance, Kind, Probe, Scope, SourceStatus, Stage,
-    per_second,
+    Change as Grown, Changes, Counter, Drop, DropTotals, Finding, Incident, Instance, Kind, Probe, Scope, SourceStatus,
+    Stage, per_second,
 };
 use crate::tune::journal::Change;
 use crate::tune::plan::Plan;
@@ -63,6 +63,9 @@ pub struct Report {
     /// What they add up to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_totals: Option<DropTotals>,
+    /// What went wrong without a packet being freed as dropped, or besides. Absent without probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incidents: Option<Vec<Incident>>,
     /// How the sources went.
     pub sources: Vec<SourceStatus>,
     /// What should be changed; only where a plan was asked for.

@@ -157,7 +157,7 @@ fn missing(refusal: Refusal, verbose: u8) -> Error {
 fn report(window: Window, taken_at: String, netns: Option<&Place>, streamed: bool) -> Report {
     let host = &Host::Live;
     let mut own = Own::measure();
-    own.probes = vec![window.probe];
+    own.probes = window.probes;
     own.events_lost = streamed.then_some(window.left_out);
     Report {
         schema: SCHEMA,
@@ -179,6 +179,7 @@ fn report(window: Window, taken_at: String, netns: Option<&Place>, streamed: boo
         findings: Vec::new(),
         drops: Some(window.drops),
         drop_totals: Some(window.totals),
+        incidents: Some(window.incidents),
         sources: window.sources,
         plan: None,
         change: None,

@@ -141,6 +141,7 @@ impl Run<'_> {
             findings,
             drops: None,
             drop_totals: None,
+            incidents: None,
             sources,
             plan: None,
             change: None,

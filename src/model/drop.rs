@@ -126,6 +126,45 @@ pub struct DropTotals {
     pub victims_not_kept: u64,
 }
 
+/// Something that went wrong at one of the kernel's hooks without a packet being freed as dropped, or besides.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Incident {
+    /// The kernel's tracepoint.
+    pub hook: String,
+    /// The stage of the packet's path.
+    pub stage: String,
+    /// How much it hurts.
+    pub harm: Harm,
+    /// What it means.
+    pub normal: String,
+    /// The error, reason, action or queue that the hook tells, as a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The same in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_name: Option<String>,
+    /// The device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The socket's protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// The network namespace, as the kernel writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
+    /// The namespace's name, where `ip netns` knows one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns_name: Option<String>,
+    /// The other end, with its port if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// The socket that it happened to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub victim: Option<Victim>,
+    /// How often it happened in the window.
+    pub count: u64,
+}
+
 /// What one of our programs in the kernel did.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Probe {

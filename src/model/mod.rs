@@ -18,7 +18,7 @@ mod stage;
 pub use change::{grown, per_second};
 pub use changes::{Change, ChangeRow, ChangeTable, Changes};
 pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
-pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Probe};
+pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe};
 pub use flow::Flow;
 pub use knob::{Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, power_of_two};
 pub use observed::Observed;

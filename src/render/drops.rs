@@ -9,7 +9,7 @@ use super::json;
 use super::path::{BAD, DIM, GOOD, ODD};
 use super::words::{grouped, share, short, time, wrap};
 use crate::cli::{By, Format};
-use crate::model::{Drop, DropTotals, Harm, Victim};
+use crate::model::{Drop, DropTotals, Harm, Incident, Victim};
 use crate::report::Report;
 
 const WIDTH: usize = 80;
@@ -50,6 +50,12 @@ fn screen(report: &Report, view: View, out: &mut dyn Write) -> io::Result<()> {
         let groups = groups(&shown, view.by);
         table(&groups, view, &totals, out)?;
     }
+    let incidents = report.incidents.as_deref().unwrap_or_default();
+    // Where the drops themselves tell whose they were, this says the same once more.
+    let told = drops.iter().any(|drop| drop.stage == "udp_in" && !drop.victims.is_empty());
+    let again = |incident: &Incident| told && view.verbose == 0 && incident.hook == "udp_fail_queue_rcv_skb";
+    let incidents: Vec<&Incident> = incidents.iter().filter(|incident| !again(incident)).collect();
+    beside(&incidents, view, out)?;
     if totals.harmless > 0 && !view.harmless {
         writeln!(
             out,
@@ -200,11 +206,7 @@ fn table(groups: &[Group], view: View, totals: &DropTotals, out: &mut dyn Write)
     let wide = if view.by == By::Reason { 24 } else { 30 };
     writeln!(out, "\n{DIM}  {:>12} {:>8}   {heading:<wide$} {}{DIM:#}", "packets", "share", columns(view.by))?;
     for group in groups.iter().take(LINES) {
-        let (mark, style) = match group.harm {
-            Harm::Harmful => ("✗", BAD),
-            Harm::Watch => ("!", ODD),
-            Harm::Harmless => ("·", DIM),
-        };
+        let (mark, style) = mark(group.harm);
         let (count, part) = (grouped(group.count), share(group.count, totals.packets));
         let right = right(group, view.by);
         if group.label.chars().count() <= 24 {
@@ -226,6 +228,53 @@ fn table(groups: &[Group], view: View, totals: &DropTotals, out: &mut dyn Write)
         writeln!(out, "{DIM}  {:>12} {:>8}   {} more lines{DIM:#}", grouped(rest), "", groups.len() - LINES)?;
     }
     Ok(())
+}
+
+/// What went wrong besides: a line for each hook and code, with those it happened to.
+fn beside(incidents: &[&Incident], view: View, out: &mut dyn Write) -> io::Result<()> {
+    let mut groups: Vec<(&Incident, u64, Vec<&Incident>)> = Vec::new();
+    for &incident in incidents.iter().filter(|incident| view.harmless || incident.harm > Harm::Harmless) {
+        let same = |other: &Incident| other.hook == incident.hook && other.code == incident.code;
+        match groups.iter_mut().find(|(first, _, _)| same(first)) {
+            Some((_, count, all)) => {
+                *count += incident.count;
+                all.push(incident);
+            }
+            None => groups.push((incident, incident.count, vec![incident])),
+        }
+    }
+    if groups.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{DIM}  {:>12} {:>8}   {:<24} stage{DIM:#}", "times", "", "seen besides")?;
+    for (first, count, all) in groups {
+        let (mark, style) = mark(first.harm);
+        let count = grouped(count);
+        writeln!(
+            out,
+            "{style}{mark}{style:#} {count:>12} {:>8}   {style}{:<24}{style:#} {}",
+            "", first.hook, first.stage
+        )?;
+        let code = first.code_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        line("", &format!("{}{code}", first.normal), Style::new(), out)?;
+        for incident in all.iter().take(3) {
+            let mut parts: Vec<String> = incident.victim.iter().map(process).collect();
+            parts.extend(incident.remote.as_ref().map(|remote| format!("to {remote}")));
+            parts.extend(incident.device.as_ref().or(incident.protocol.as_ref()).cloned());
+            parts.extend(incident.netns_name.as_ref().or(incident.netns.as_ref()).map(|netns| format!("in {netns}")));
+            parts.push(grouped(incident.count));
+            line("who", &parts.join(", "), Style::new(), out)?;
+        }
+    }
+    Ok(())
+}
+
+fn mark(harm: Harm) -> (&'static str, Style) {
+    match harm {
+        Harm::Harmful => ("✗", BAD),
+        Harm::Watch => ("!", ODD),
+        Harm::Harmless => ("·", DIM),
+    }
 }
 
 fn columns(by: By) -> &'static str {

@@ -43,16 +43,22 @@ pub fn side_by_side<const N: usize, T>(
     traffic: impl FnOnce() -> Outcome<T>,
 ) -> Outcome<([Report; N], T)> {
     let runs = netns.map(|netns| tool::start(netns, window));
-    inside(runs, HEAD_START, traffic)
+    let wait = |_: &tool::Run| {
+        sleep(HEAD_START);
+        Ok(())
+    };
+    inside(runs, wait, traffic)
 }
 
-/// Runs `traffic` wholly inside the windows of programs that have just been started and need `head_start` to begin.
+/// Runs `traffic` wholly inside the windows of programs that have just been started; `begun` waits until one's has begun.
 pub fn inside<const N: usize, T>(
     runs: [Outcome<tool::Run>; N],
-    head_start: Duration,
+    begun: impl Fn(&tool::Run) -> Outcome,
     traffic: impl FnOnce() -> Outcome<T>,
 ) -> Outcome<([Report; N], T)> {
-    sleep(head_start);
+    for run in runs.iter().flatten() {
+        begun(run)?;
+    }
     let start = Timestamp::now();
     let told = traffic()?;
     let stop = Timestamp::now();

@@ -70,6 +70,7 @@ fn report(drops: Vec<Drop>) -> Report {
         drop_totals: Some(totals),
         plan: None,
         change: None,
+        incidents: None,
         sources: Vec::new(),
         own: Own::default(),
     }

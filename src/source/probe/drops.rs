@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf, StackTraceMap};
-use aya::sys::{Stats, enable_stats};
 use aya::{Ebpf, EbpfLoader};
 
+use super::bytes::{AF_INET, AF_INET6, address, u16_at, u32_at, u64_at};
 use super::event::{self, Event};
 use super::hook::{self, Hook};
 use super::map;
@@ -20,7 +20,7 @@ use crate::source::reasons::{ReasonNames, SUBSYSTEM_SHIFT};
 static TYPED: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/drops.bpf.o"));
 static RAW: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/drops-raw.bpf.o"));
 
-const TRACEPOINT: &str = "kfree_skb";
+pub(super) const TRACEPOINT: &str = "kfree_skb";
 
 /// Sizes of the structures in `ebpf/drops.bpf.c`.
 pub(super) const DROP: usize = 32;
@@ -127,16 +127,14 @@ pub type Ends = ((IpAddr, u16), (IpAddr, u16));
 pub struct DropProbe {
     ebpf: Ebpf,
     hook: Hook,
-    stats: Option<OwnedFd>,
     ring: Option<RingBuf<MapData>>,
     names: ReasonNames,
 }
 
 impl DropProbe {
-    /// Loads the program that fits this kernel and attaches it. The kernel's types are freed again before this returns.
-    pub fn attach(wanted: Wanted) -> Result<Self, Refusal> {
-        let types = Types::read(&[TRACEPOINT])?;
-        let arguments = types.arguments[0].as_deref();
+    /// Loads the program that fits this kernel and attaches it.
+    pub(crate) fn attach(wanted: Wanted, types: &Types) -> Result<Self, Refusal> {
+        let arguments = types.arguments(TRACEPOINT);
         let program = program(arguments.unwrap_or_default()).ok_or_else(|| {
             let found = arguments.map_or("no such tracepoint".into(), |arguments| arguments.join(", "));
             Refusal::new(
@@ -144,20 +142,18 @@ impl DropProbe {
                 "'netstat-deep rx' works without",
             )
         })?;
-        // Before the program runs for the first time, so that no run is left out.
-        let stats = enable_stats(Stats::RunTime).ok();
-        let typed = load(TYPED, wanted, &types).and_then(|mut ebpf| {
-            let hook = Hook::attach(&mut ebpf, program, TRACEPOINT, &types)?;
+        let typed = load(TYPED, wanted, types).and_then(|mut ebpf| {
+            let hook = Hook::attach(&mut ebpf, program, TRACEPOINT, types)?;
             Ok((ebpf, hook))
         });
         let (mut ebpf, hook) = typed.or_else(|refusal| {
-            let mut ebpf = load(RAW, wanted, &types).map_err(|_| refusal.clone())?;
-            let hook = Hook::attach(&mut ebpf, program, TRACEPOINT, &types).map_err(|_| refusal)?;
+            let mut ebpf = load(RAW, wanted, types).map_err(|_| refusal.clone())?;
+            let hook = Hook::attach(&mut ebpf, program, TRACEPOINT, types).map_err(|_| refusal)?;
             Ok((ebpf, hook))
         })?;
         let ring = ebpf.take_map("events").and_then(|map| RingBuf::try_from(map).ok());
         let ring = ring.filter(|_| wanted.events > 0);
-        Ok(DropProbe { ebpf, hook, stats, ring, names: types.names })
+        Ok(DropProbe { ebpf, hook, ring, names: types.names.clone() })
     }
 
     /// What this kernel calls its reasons.
@@ -181,8 +177,8 @@ impl DropProbe {
     }
 
     /// What the program did since this was last asked.
-    pub fn did(&mut self) -> Probe {
-        self.hook.did(&self.ebpf, self.stats.is_some())
+    pub fn did(&mut self, timed: bool) -> Probe {
+        self.hook.did(&self.ebpf, timed)
     }
 
     /// What was counted until now.
@@ -283,16 +279,7 @@ fn load(object: &[u8], wanted: Wanted, types: &Types) -> Result<Ebpf, Refusal> {
     if !wanted.stacks {
         loader.map_max_entries("stacks", 1);
     }
-    loader.load(object).map_err(|error| hook::forbidden(&reason(&error)))
-}
-
-/// The innermost cause: the loader's own words lead to it only.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
+    loader.load(object).map_err(|error| hook::forbidden(&hook::innermost(&error)))
 }
 
 /// The program for the arguments that the hook has: those of 5.10, of 5.17 with the reason, of 6.11 with the socket.
@@ -319,32 +306,4 @@ pub(super) fn key_of(bytes: &[u8]) -> Key {
         protocol: bytes[26],
         came_in: bytes[27] != 0,
     }
-}
-
-const AF_INET: u16 = libc::AF_INET as u16;
-const AF_INET6: u16 = libc::AF_INET6 as u16;
-
-fn address(family: u16, bytes: &[u8]) -> Option<IpAddr> {
-    match family {
-        AF_INET => Some(IpAddr::from(<[u8; 4]>::try_from(bytes.get(..4)?).ok()?)),
-        AF_INET6 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes.get(..16)?).ok()?)),
-        _ => None,
-    }
-}
-
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    number(bytes, at, u64::from_ne_bytes)
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    number(bytes, at, u32::from_ne_bytes)
-}
-
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    number(bytes, at, u16::from_ne_bytes)
-}
-
-/// Zero where the bytes end: a structure is always whole.
-fn number<const N: usize, T: Default>(bytes: &[u8], at: usize, from: impl Fn([u8; N]) -> T) -> T {
-    bytes.get(at..at + N).and_then(|bytes| bytes.try_into().ok()).map(from).unwrap_or_default()
 }

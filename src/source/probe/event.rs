@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::drops::{DROP, Key, key_of, u16_at, u32_at, u64_at};
+use super::bytes::{u16_at, u32_at, u64_at};
+use super::drops::{DROP, Key, key_of};
 
 /// What stands before the packet's bytes in struct event of `ebpf/drops.bpf.c`.
 const HEAD: usize = DROP + 40;

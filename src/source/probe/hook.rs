@@ -140,6 +140,15 @@ pub fn refused(hook: &str, error: ProgramError) -> Refusal {
     }
 }
 
+/// The innermost cause: the loader's own words lead to it only.
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 /// The kernel lets this process load no program at all.
 pub fn forbidden(error: &str) -> Refusal {
     let lacking = privilege::missing(&["CAP_BPF", "CAP_PERFMON"]);

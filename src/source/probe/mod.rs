@@ -1,16 +1,26 @@
 //! Our programs in the kernel (eBPF, `ebpf/*.bpf.c`): loading them, attaching each to its hook, reading their maps. Nothing
 //! is pinned: the kernel takes everything back when this process ends, however it ends.
 
+mod bytes;
 pub mod drops;
 pub mod event;
 mod hook;
+pub mod hooks;
 mod map;
 pub mod privilege;
 
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+
+use aya::sys::{Stats, enable_stats};
 use aya::{Btf as AyaBtf, Endianness};
 
 use super::btf::Btf;
 use super::reasons::ReasonNames;
+use super::text;
+use crate::model::Probe;
+use drops::{DropProbe, Wanted};
+use hooks::HookProbe;
 
 /// Where the kernel shows its types, and those of its modules.
 const TYPES: &str = "/sys/kernel/btf";
@@ -37,13 +47,14 @@ pub(crate) struct Types {
     /// As the loader wants them.
     loader: AyaBtf,
     /// The arguments of the hooks asked for; absent for a hook that this kernel does not have.
-    arguments: Vec<Option<Vec<String>>>,
+    arguments: HashMap<&'static str, Vec<String>>,
     names: ReasonNames,
+    reset_reasons: HashMap<u32, String>,
 }
 
 impl Types {
-    /// Reads them, and looks up the arguments of some tracepoints.
-    pub(crate) fn read(tracepoints: &[&str]) -> Result<Self, Refusal> {
+    /// Reads them, and looks up the arguments of our hooks.
+    fn read() -> Result<Self, Refusal> {
         let path = format!("{TYPES}/vmlinux");
         let without = "'netstat-deep rx' works without";
         let bytes = std::fs::read(&path).map_err(|e| {
@@ -53,11 +64,62 @@ impl Types {
         let unreadable =
             |why: String| Refusal::new(format!("the kernel's types in {path} can't be read: {why}"), without);
         let btf = Btf::kernel(&bytes).ok_or_else(|| unreadable("not BTF".into()))?;
-        let arguments = tracepoints.iter().map(|tracepoint| btf.arguments(tracepoint)).collect();
+        let tracepoints = hooks::names().chain([drops::TRACEPOINT]);
+        let arguments = tracepoints.filter_map(|name| Some((name, btf.arguments(name)?))).collect();
         let names = names(&btf);
+        let resets = btf.values("sk_rst_reason").into_iter();
+        let reset_reasons =
+            resets.filter_map(|(name, value)| Some((u32::try_from(value).ok()?, text::printable(name))));
+        let reset_reasons = reset_reasons.collect();
         drop(btf);
         let loader = AyaBtf::parse(&bytes, Endianness::default()).map_err(|e| unreadable(e.to_string()))?;
-        Ok(Types { loader, arguments, names })
+        Ok(Types { loader, arguments, names, reset_reasons })
+    }
+
+    pub(crate) fn arguments(&self, tracepoint: &str) -> Option<&[String]> {
+        self.arguments.get(tracepoint).map(Vec::as_slice)
+    }
+}
+
+/// All our programs, attached.
+pub struct Probes {
+    /// Every packet freed as dropped.
+    pub drops: DropProbe,
+    /// What counters lack; or why not.
+    pub hooks: Result<HookProbe, Refusal>,
+    /// Why resets are sent, by number.
+    pub reset_reasons: HashMap<u32, String>,
+    /// As long as this is open, the kernel takes the time of every program.
+    stats: Option<OwnedFd>,
+}
+
+impl Probes {
+    /// Loads and attaches them. The kernel's types are freed again before this returns.
+    pub fn attach(wanted: Wanted) -> Result<Self, Refusal> {
+        let types = Types::read()?;
+        // Before a program runs for the first time, so that no run is left out.
+        let stats = enable_stats(Stats::RunTime).ok();
+        let hooks = HookProbe::attach(&types);
+        let drops = DropProbe::attach(wanted, &types)?;
+        Ok(Probes { drops, hooks, reset_reasons: types.reset_reasons, stats })
+    }
+
+    /// Stops counting; what was counted can still be read.
+    pub fn detach(&mut self) {
+        self.drops.detach();
+        if let Ok(hooks) = &mut self.hooks {
+            hooks.detach();
+        }
+    }
+
+    /// What each program did since this was last asked, the drop probe first.
+    pub fn did(&mut self) -> Vec<Probe> {
+        let timed = self.stats.is_some();
+        let mut did = vec![self.drops.did(timed)];
+        if let Ok(hooks) = &mut self.hooks {
+            did.extend(hooks.did(timed));
+        }
+        did
     }
 }
 

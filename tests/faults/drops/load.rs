@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{HEAD_START, Seen, observe};
+use super::{Seen, attached, observe};
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, again, wrong};
 use crate::lab::{Family, Lab};
@@ -57,8 +57,8 @@ fn two(window: Duration) -> Outcome {
     let mut sender = sender(&lab)?;
     let to = Family::V4.server(PORT);
     let args = ["drops", "--json", "--netns", &lab.server.name];
-    let start = || tool::start_with(&args, window + HEAD_START);
-    let (reports, told) = inside([start(), start()], HEAD_START, || sender.ask(&format!("send {to} 5000 18 0")))?;
+    let start = || tool::start_with(&args, window * 2);
+    let (reports, told) = inside([start(), start()], attached, || sender.ask(&format!("send {to} 5000 18 0")))?;
     let mut checks = Checks::default();
     for report in reports {
         let seen = Seen { report, told };
@@ -77,7 +77,7 @@ fn bpftrace(window: Duration) -> Outcome {
     let program = format!(
         "tracepoint:skb:kfree_skb /((struct sk_buff *)args->skbaddr)->dev->nd_net.net->ns.inum == {inode}/ \
          {{ @[args->reason] = count(); }} interval:s:{} {{ exit(); }}",
-        (window + HEAD_START).as_secs() + 2
+        window.as_secs() + 4
     );
     // In a mount namespace of its own, where tracefs can be mounted.
     let script = "mount -t debugfs none /sys/kernel/debug; mount -t tracefs none /sys/kernel/debug/tracing 2>/dev/null; \

@@ -8,7 +8,8 @@ mod reasons;
 mod stream;
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use netstat_deep::generate::{event_schema, schema};
 use serde_json::Value;
@@ -17,10 +18,12 @@ use crate::case::{Case, Checks, Outcome, wrong};
 use crate::lab::Namespace;
 use crate::observe::inside;
 use crate::report::Report;
-use crate::tool;
+use crate::tool::{self, Run};
 
-/// The program reads the kernel's types before its window begins; a debug build takes its time over that.
-const HEAD_START: Duration = Duration::from_millis(1200);
+/// Reading the kernel's types takes a debug build on a loaded machine its time.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between the probe's attachment, which is the last, and the window's begin; traffic keeps away from both ends.
+const MARGIN: Duration = Duration::from_millis(100);
 
 pub fn cases() -> Vec<Case> {
     [reasons::cases(), load::cases(), process::cases(), stream::cases()].into_iter().flatten().collect()
@@ -44,9 +47,25 @@ fn observe_with(
     traffic: impl FnOnce() -> Outcome<u64>,
 ) -> Outcome<Seen> {
     let args = [&["drops", "--json", "--netns", &namespace.name][..], more].concat();
-    let ([report], told) = inside([tool::start_with(&args, window + HEAD_START)], HEAD_START, traffic)?;
+    let ([report], told) = inside([tool::start_with(&args, window)], attached, traffic)?;
     valid(&report.0)?;
     Ok(Seen { report, told })
+}
+
+/// Waits until the program holds the link of the drop probe, as the kernel tells of its open files.
+fn attached(run: &Run) -> Outcome {
+    let deadline = Instant::now() + PATIENCE;
+    while !process::open_files(run.pid())
+        .lines()
+        .any(|line| line.starts_with("tp_name:") && line.ends_with("kfree_skb"))
+    {
+        if Instant::now() > deadline {
+            return wrong("the probe is not attached after 20 s");
+        }
+        sleep(Duration::from_millis(5));
+    }
+    sleep(MARGIN);
+    Ok(())
 }
 
 /// What is printed must be what the schema promises.
@@ -73,6 +92,14 @@ impl Seen {
 
     fn count(&self, reason: &str) -> u64 {
         self.rows(reason).iter().filter_map(|row| row["count"].as_u64()).sum()
+    }
+
+    /// How often a hook saw something, and the first of it.
+    fn incident(&self, hook: &str) -> (u64, &Value) {
+        let all = self.report.0["incidents"].as_array().map_or(&[][..], Vec::as_slice);
+        let of: Vec<&Value> = all.iter().filter(|incident| incident["hook"] == hook).collect();
+        let count = of.iter().filter_map(|incident| incident["count"].as_u64()).sum();
+        (count, of.first().copied().unwrap_or(&Value::Null))
     }
 
     /// All drops of `reason`, exactly so many, of this harm and at this stage.

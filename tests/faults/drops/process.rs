@@ -15,11 +15,16 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Numbers of the programs that a process holds, as the kernel tells them of its open files.
-fn programs(pid: u32) -> Vec<u32> {
+/// What the kernel tells of the open files of a process: programs, links and maps among them.
+pub fn open_files(pid: u32) -> String {
     let folder = format!("/proc/{pid}/fdinfo");
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let text: String = files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+    files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()
+}
+
+/// Numbers of the programs that a process holds.
+fn programs(pid: u32) -> Vec<u32> {
+    let text = open_files(pid);
     let mut ids: Vec<u32> =
         text.lines().filter_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok()).collect();
     ids.sort_unstable();

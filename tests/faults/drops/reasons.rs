@@ -35,6 +35,7 @@ pub fn cases() -> Vec<Case> {
     cases.push(Case::new("drops::ttl_v4", usual, ttl));
     cases.push(Case::new("drops::bad_checksum_v4", usual, bad_checksum));
     cases.push(Case::new("drops::rp_filter_v4", usual, rp_filter));
+    cases.push(Case::new("drops::dead_next_hop_v4", usual, dead_next_hop).seconds(6));
     cases.extend(families("backlog", for_all, backlog));
     cases.extend(families("udp_memory", for_all, udp_memory));
     cases
@@ -91,6 +92,9 @@ fn tcp_no_listener(family: Family, window: Duration) -> Outcome {
     seen.check(&mut checks, "NO_SOCKET", "harmless", "tcp_in", seen.told)?;
     protocol(&mut checks, &seen, "NO_SOCKET", family, "tcp");
     checks.same("refused", 20, seen.told);
+    let (resets, first) = seen.incident("tcp_send_reset");
+    checks.same("resets", 20, resets);
+    checks.same("why", Some("NO_SOCKET"), first["code_name"].as_str());
     checks.done(&seen.report)
 }
 
@@ -104,6 +108,9 @@ fn udp_buffer(family: Family, window: Duration) -> Outcome {
     let row = seen.check(&mut checks, "SOCKET_RCVBUFF", "harmful", "udp_in", lost)?;
     protocol(&mut checks, &seen, "SOCKET_RCVBUFF", family, "udp");
     victim(&mut checks, row, &reader, local, lost);
+    let (failed, first) = seen.incident("udp_fail_queue_rcv_skb");
+    checks.same("failed to queue", lost, failed);
+    checks.same("whose queue", Some(u64::from(reader.pid())), first["victim"]["pid"].as_u64());
     checks.done(&seen.report)
 }
 
@@ -177,6 +184,27 @@ fn rp_filter(window: Duration) -> Outcome {
     let mut checks = Checks::default();
     seen.check(&mut checks, "IP_RPFILTER", "harmful", "ip_in", seen.told)?;
     protocol(&mut checks, &seen, "IP_RPFILTER", Family::V4, "udp");
+    checks.done(&seen.report)
+}
+
+/// Nobody answers for the address; what waits for it is dropped when the third request stays without an answer.
+fn dead_next_hop(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    batch(&lab.client.name, &[format!("route add 10.79.0.1/32 dev {CLIENT_DEVICE}")])?;
+    let far = SocketAddr::from(([10, 79, 0, 1], PORT));
+    let seen = observe(&lab.client, window, || {
+        let sent = send(&lab, Family::V4, 3, None, far)?;
+        std::thread::sleep(Duration::from_secs(4));
+        Ok(sent)
+    })?;
+    let mut checks = Checks::default();
+    let row = seen.check(&mut checks, "NEIGH_FAILED", "harmful", "neighbour", seen.told)?;
+    checks.same("device", Some(CLIENT_DEVICE), row["device"].as_str());
+    checks.same("direction", Some("out"), row["direction"].as_str());
+    let (failed, first) = seen.incident("neigh_timer_handler");
+    checks.same("failed resolutions", 1, failed);
+    checks.same("of", Some("10.79.0.1"), first["remote"].as_str());
+    checks.same("on", Some(CLIENT_DEVICE), first["device"].as_str());
     checks.done(&seen.report)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{HEAD_START, valid};
+use super::{attached, valid};
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, wrong};
 use crate::lab::{Family, Lab, SERVER_DEVICE};
@@ -32,8 +32,8 @@ fn stream(lab: &Lab, window: Duration, more: &[&str], order: &str) -> Outcome<(V
     let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source(family), "1", "any"])?;
     let args =
         [&["drops", "--jsonl", "--each", "--reason", "NO_SOCKET", "--netns", &lab.server.name][..], more].concat();
-    let run = tool::start_with(&args, window + HEAD_START)?;
-    std::thread::sleep(HEAD_START);
+    let run = tool::start_with(&args, window)?;
+    attached(&run)?;
     let sent = sender.ask(order)?;
     let ended = run.end()?;
     let mut lines: Vec<Value> = ended.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
