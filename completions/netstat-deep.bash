@@ -447,7 +447,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__rx)
-            opts="-i -n -o -v -h --interval --count --dev --netns --output --json --jsonl --root --check --ignore --thresholds --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
+            opts="-i -n -o -v -h --interval --count --dev --netns --output --json --jsonl --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -499,6 +499,10 @@ _netstat__deep() {
                     ;;
                 --thresholds)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probes)
+                    COMPREPLY=($(compgen -W "auto on off" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -537,7 +541,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__tune)
-            opts="-i -n -o -v -h --interval --count --dev --netns --output --json --jsonl --root --check --ignore --thresholds --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
+            opts="-i -n -o -v -h --interval --count --dev --netns --output --json --jsonl --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -589,6 +593,10 @@ _netstat__deep() {
                     ;;
                 --thresholds)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probes)
+                    COMPREPLY=($(compgen -W "auto on off" -- "${cur}"))
                     return 0
                     ;;
                 --color)

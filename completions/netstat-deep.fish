@@ -51,6 +51,9 @@ warning\t'Packets are lost, or soon will be'
 critical\t'Packets are lost now, and many of them'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l ignore -d 'Leave out findings of this rule, or of this rule for this instance' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l thresholds -d 'Limits of rules other than the built-in ones: a TOML file with a table per rule' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l probes -d 'Whether to count dropped packets in the kernel too (eBPF), which tells what no counter knows; auto: if it is permitted here' -r -f -a "auto\t'If they are permitted here'
+on\t'Or fail'
+off\t'Counters only'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"
@@ -109,6 +112,9 @@ warning\t'Packets are lost, or soon will be'
 critical\t'Packets are lost now, and many of them'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l ignore -d 'Leave out findings of this rule, or of this rule for this instance' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l thresholds -d 'Limits of rules other than the built-in ones: a TOML file with a table per rule' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l probes -d 'Whether to count dropped packets in the kernel too (eBPF), which tells what no counter knows; auto: if it is permitted here' -r -f -a "auto\t'If they are permitted here'
+on\t'Or fail'
+off\t'Counters only'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"

@@ -97,6 +97,10 @@ pub struct RxArgs {
     /// Limits of rules other than the built-in ones: a TOML file with a table per rule
     #[arg(long, value_name = "FILE")]
     pub thresholds: Option<PathBuf>,
+    /// Whether to count dropped packets in the kernel too (eBPF), which tells what no counter knows; auto: if it is
+    /// permitted here
+    #[arg(long, value_enum, default_value_t = Probes::Auto)]
+    pub probes: Probes,
     /// When to use colour
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
@@ -289,6 +293,17 @@ pub enum Format {
     Jsonl,
     /// For Prometheus
     Openmetrics,
+}
+
+/// Whether to use probes in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Probes {
+    /// If they are permitted here
+    Auto,
+    /// Or fail
+    On,
+    /// Counters only
+    Off,
 }
 
 /// When to use colour.

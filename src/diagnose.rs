@@ -1,10 +1,10 @@
 //! Runs every rule over what was observed.
 
-use crate::model::{Change, Counter, Finding, Knob, Observed, Rule, Severity, Stage};
+use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Probed, Rule, Severity, Stage};
 
 /// The settings that the rules need to look at this time: those of rules whose counters moved. On a quiet host none.
-pub fn wanted_knobs(stages: &[&'static Stage], changes: &crate::model::Changes) -> Vec<&'static Knob> {
-    let rules = stages.iter().flat_map(|stage| stage.rules).filter(|rule| triggered(rule, changes));
+pub fn wanted_knobs(stages: &[&'static Stage], changes: &Changes, probed: Option<&Probed>) -> Vec<&'static Knob> {
+    let rules = stages.iter().flat_map(|stage| stage.rules).filter(|rule| triggered(rule, changes, probed));
     rules.flat_map(|rule| rule.knobs).copied().collect()
 }
 
@@ -12,7 +12,7 @@ pub fn wanted_knobs(stages: &[&'static Stage], changes: &crate::model::Changes) 
 pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for stage in stages {
-        for rule in stage.rules.iter().filter(|rule| triggered(rule, &seen.changes)) {
+        for rule in stage.rules.iter().filter(|rule| triggered(rule, &seen.changes, seen.probed.as_ref())) {
             for mut finding in (rule.fires)(seen, rule) {
                 finding.stage = stage.id.into();
                 if seen.changes.since_boot {
@@ -28,12 +28,12 @@ pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
     findings
 }
 
-fn triggered(rule: &Rule, changes: &crate::model::Changes) -> bool {
+fn triggered(rule: &Rule, changes: &Changes, probed: Option<&Probed>) -> bool {
     let moved = |counter: &&'static Counter| {
         changes.each(counter).any(|(_, change)| match change {
             Change::Total { delta, .. } => delta.is_some_and(|delta| delta > 0),
             Change::Gauge { max, .. } => max > 0,
         })
     };
-    rule.triggers.iter().any(moved)
+    rule.triggers.iter().any(moved) || probed.is_some_and(|probed| rule.seen.iter().any(|name| probed.saw(name)))
 }

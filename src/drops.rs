@@ -115,6 +115,17 @@ impl DropWatch {
         described.filter(|(event, said)| self.wants(&said.drop, event.key.netns)).collect()
     }
 
+    /// Begins the window anew: what was counted until now is forgotten.
+    pub fn restart(&mut self) -> io::Result<()> {
+        if let Ok(hooks) = &self.probes.hooks {
+            let (hits, _) = hooks.read()?;
+            self.hits = hits.into_iter().map(|(hit, (count, _))| (hit, count)).collect();
+        }
+        self.before = self.probes.drops.read()?;
+        self.begun = Instant::now();
+        Ok(())
+    }
+
     /// The window that ends now; the next one begins.
     pub fn window(&mut self) -> io::Result<Window> {
         let counts = self.probes.drops.read()?;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Changes, Counter, Flow, Scope, Sockets, Span, Stage};
+use crate::model::{Changes, Counter, Flow, Scope, Sockets, Span, Stage, Uncounted};
 
 /// A queued packet is charged at least this many bytes (an empty skb: SKB_TRUESIZE(0) in include/linux/skbuff.h is 576
 /// on 64-bit kernels; 512 leaves room for others).
@@ -74,7 +74,12 @@ pub struct Totals {
 }
 
 /// The lines of all stages, in the order of the path, and their sum.
-pub fn solve(stages: &[&'static Stage], changes: &Changes, sockets: Option<&Sockets>) -> (Vec<Line>, Totals) {
+pub fn solve(
+    stages: &[&'static Stage],
+    changes: &Changes,
+    sockets: Option<&Sockets>,
+    uncounted: &[Uncounted],
+) -> (Vec<Line>, Totals) {
     let mut nodes: BTreeMap<&'static str, Node> = BTreeMap::new();
     for counter in stages.iter().flat_map(|stage| stage.counters) {
         if let Some(flow) = counter.flow {
@@ -95,7 +100,7 @@ pub fn solve(stages: &[&'static Stage], changes: &Changes, sockets: Option<&Sock
         let feeds_others = stages.iter().any(|other| other.fed_by == Some(stage.id));
         lines.push(node.line(stage.id, before, feeds_others, changes));
     }
-    explain_missing(stages, changes, &mut lines);
+    explain_missing(stages, changes, uncounted, &mut lines);
     lines.retain(|line| line.taken.is_some() || line.out.is_some() || line.lost > 0 || line.unwanted > 0);
     let totals = total(&lines);
     (lines, totals)
@@ -315,20 +320,12 @@ impl Node {
     }
 }
 
-/// Counters that also hold packets of other ways explain at most what is missing; then what is within the uncertainty is
-/// no longer called unexplained.
-fn explain_missing(stages: &[&'static Stage], changes: &Changes, lines: &mut [Line]) {
+/// Counters that also hold packets of other ways, and probes, explain at most what is missing; then what is within the
+/// uncertainty is no longer called unexplained.
+fn explain_missing(stages: &[&'static Stage], changes: &Changes, uncounted: &[Uncounted], lines: &mut [Line]) {
     for counter in stages.iter().flat_map(|stage| stage.counters) {
         let Some(Flow::MayExplain { at, from }) = counter.flow else { continue };
-        let mut left = changes.delta(counter).unwrap_or(0);
-        let Some(line) = lines.iter_mut().find(|line| line.stage == from) else { continue };
-        let mut explained = 0;
-        for (missing, _) in &mut line.missing {
-            let part = left.min(*missing);
-            *missing -= part;
-            left -= part;
-            more(&mut explained, part);
-        }
+        let explained = take_missing(lines, from, &[0, 1], changes.delta(counter).unwrap_or(0));
         if let Some(line) = lines.iter_mut().find(|line| line.stage == at) {
             more(&mut line.lost, explained);
             line.scope = line.scope.or(Some(counter.group.scope));
@@ -337,12 +334,35 @@ fn explain_missing(stages: &[&'static Stage], changes: &Changes, lines: &mut [Li
             }
         }
     }
+    for Uncounted { at, from, v6, packets, unwanted, reason } in uncounted {
+        let explained = take_missing(lines, from, &[usize::from(*v6)], *packets);
+        if let Some(line) = lines.iter_mut().find(|line| line.stage == *at).filter(|_| explained > 0) {
+            more(if *unwanted { &mut line.unwanted } else { &mut line.lost }, explained);
+            line.scope = line.scope.or(Some(Scope::Netns));
+            let seen = format!("{reason} seen by the drop probe, as many as are missing at {from}");
+            line.identity = if line.identity.is_empty() { seen } else { format!("{}; {seen}", line.identity) };
+        }
+    }
     for line in lines {
         if let Some(unexplained) = &mut line.unexplained {
             let beyond = line.missing.into_iter().filter(|(missing, uncertainty)| missing > uncertainty);
             *unexplained = sum(beyond.map(|(missing, _)| missing));
         }
     }
+}
+
+/// Takes so many packets, at most, out of what is missing in the balance of a stage, for IPv4 (0) and IPv6 (1). Returns
+/// how many there were.
+fn take_missing(lines: &mut [Line], from: &str, families: &[usize], packets: u64) -> u64 {
+    let Some(line) = lines.iter_mut().find(|line| line.stage == from) else { return 0 };
+    let mut left = packets;
+    for family in families {
+        let (missing, _) = &mut line.missing[*family];
+        let part = left.min(*missing);
+        *missing -= part;
+        left -= part;
+    }
+    packets - left
 }
 
 /// All that came in is what the first stage that counts arrivals took, and what was lost before it.

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod generate;
 pub mod history;
 pub mod panel;
+mod probing;
 pub mod revert;
 pub mod rx;
 pub mod tune;

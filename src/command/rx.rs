@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
-use crate::cli::{Format, RxArgs};
+use super::probing::{Probing, Seen, uncounted};
+use crate::cli::{Format, Probes, RxArgs};
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
 use crate::ledger;
-use crate::model::{Finding, Instance, Knob, Observed, Scope, Settings, Severity, SourceStatus};
+use crate::model::{Finding, Instance, Knob, Observed, Probed, Scope, Settings, Severity, SourceStatus};
 use crate::observe::{Observer, Window};
 use crate::render::{self, Look};
 use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
@@ -40,6 +41,7 @@ pub(super) struct Run<'a> {
     device: Option<String>,
     /// How the report will be shown.
     format: Format,
+    probes: Probes,
     /// The namespace that we came from: machine-wide settings show only there, if anywhere.
     pub home: Place,
     /// The namespace that is looked at.
@@ -54,6 +56,7 @@ impl<'a> Run<'a> {
             thresholds: args.thresholds.as_deref().map_or_else(|| Ok(BTreeMap::new()), thresholds)?,
             device: args.dev.clone(),
             format: args.format(),
+            probes: args.probes,
             ..Run::at(args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
         })
     }
@@ -61,18 +64,20 @@ impl<'a> Run<'a> {
     /// Everything there, with the usual limits.
     pub fn at(place: Place, stop: &'a AtomicBool) -> Self {
         let (ignored, thresholds) = (Ignored::none(), BTreeMap::new());
-        Run { stop, ignored, thresholds, device: None, format: Format::Table, home: Place::here_pinned(), place }
+        let (home, format, probes) = (Place::here_pinned(), Format::Table, Probes::Auto);
+        Run { stop, ignored, thresholds, device: None, format, probes, home, place }
     }
 
     /// One window of this host.
     pub fn once(&self, interval: Duration) -> Result<Report, Error> {
         let watch = || {
             let mut observer = Observer::new(Host::Live);
+            let mut probing = Probing::begin(self.probes)?;
             let first = observer.snapshot();
             let bar = Bar::new(self.format, interval);
             let (_, window) = observer.watch(&first, interval, self.stop, |share| bar.show(share));
             bar.clear();
-            self.report(&Host::Live, window)
+            self.report(&Host::Live, window, probing.window())
         };
         self.place.inside(watch).flatten()
     }
@@ -83,25 +88,26 @@ impl Run<'_> {
     fn windows(&self, args: &RxArgs, hosts: &[Host], out: &mut (dyn Write + Send)) -> Result<Option<Severity>, Error> {
         let host = hosts.last().unwrap_or(&Host::Live);
         let mut worst = None;
-        let mut show = |window: Window| -> Result<(), Error> {
-            let report = self.report(host, window)?;
+        let mut show = |window: Window, seen: Seen| -> Result<(), Error> {
+            let report = self.report(host, window, seen)?;
             worst = worst.max(report.findings.iter().map(|finding| finding.severity).max());
             let look = Look { format: args.format(), verbose: args.verbose };
             render::write(&report, look, out).map_err(Error::output)
         };
         let mut observer = Observer::new(hosts[0].clone());
         if let [_, after] = hosts {
-            show(observer.between(after.clone()))?;
+            show(observer.between(after.clone()), Seen::default())?;
         } else if args.interval.is_zero() || host.is_recorded() {
-            show(observer.since_boot())?;
+            show(observer.since_boot(), Seen::default())?;
         } else {
+            let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
             let mut windows = 0;
             while !self.stop.load(Ordering::Relaxed) && (args.count == 0 || windows < args.count) {
                 let bar = Bar::new(self.format, args.interval);
                 let (last, window) = observer.watch(&first, args.interval, self.stop, |share| bar.show(share));
                 bar.clear();
-                show(window)?;
+                show(window, probing.window())?;
                 first = last;
                 windows += 1;
             }
@@ -110,18 +116,24 @@ impl Run<'_> {
     }
 
     /// What one window says.
-    fn report(&self, host: &Host, window: Window) -> Result<Report, Error> {
+    fn report(&self, host: &Host, window: Window, seen: Seen) -> Result<Report, Error> {
         let Window { mut changes, sockets, mut sources } = window;
         if let Some(device) = &self.device {
             only_device(&mut changes, device)?;
         }
-        let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes));
+        sources.extend(seen.status);
+        let drops = seen.window;
+        let probed = drops.as_ref().map(|seen| Probed { drops: seen.drops.clone(), incidents: seen.incidents.clone() });
+        let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, probed.as_ref()));
         let thresholds = self.thresholds.clone();
-        let seen = Observed { changes, sockets, settings, thresholds, enter: self.place.enter.clone() };
+        let enter = self.place.enter.clone();
+        let seen = Observed { changes, sockets, settings, thresholds, enter, probed };
         let mut findings = diagnose(RECEIVE, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));
-        let solved = (!seen.changes.since_boot).then(|| ledger::solve(RECEIVE, &seen.changes, seen.sockets.as_ref()));
+        let uncounted = uncounted(seen.probed.as_ref());
+        let solved = (!seen.changes.since_boot)
+            .then(|| ledger::solve(RECEIVE, &seen.changes, seen.sockets.as_ref(), &uncounted));
         let (ledger, totals) = solved.unzip();
         let cpus = seen.changes.table(&groups::CPU).map(|table| table.rows.len()).filter(|cpus| *cpus > 0);
         Ok(Report {
@@ -139,13 +151,13 @@ impl Run<'_> {
             ledger,
             stages: stage_counters(RECEIVE, &seen.changes),
             findings,
-            drops: None,
-            drop_totals: None,
-            incidents: None,
+            drop_totals: drops.as_ref().map(|seen| seen.totals),
+            incidents: drops.as_ref().map(|seen| seen.incidents.clone()),
+            own: Own { probes: drops.as_ref().map_or_else(Vec::new, |seen| seen.probes.clone()), ..Own::measure() },
+            drops: drops.map(|seen| seen.drops),
             sources,
             plan: None,
             change: None,
-            own: Own::measure(),
         })
     }
 

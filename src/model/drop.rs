@@ -61,6 +61,46 @@ pub struct Drop {
     pub stack: Vec<String>,
 }
 
+impl Drop {
+    /// True if the kernel gives this reason, or its place stands for it.
+    pub fn is_for(&self, reason: &str) -> bool {
+        self.reason == reason || self.likely.as_deref() == Some(reason)
+    }
+
+    /// The device and the function, as far as they are known: `eth0, in nf_hook_slow`.
+    pub fn place(&self) -> String {
+        let function = self.location.as_deref().and_then(|place| place.split('+').next());
+        let function = function.map(|function| format!("in {function}"));
+        let parts: Vec<String> = self.device.clone().into_iter().chain(function).collect();
+        if parts.is_empty() { "place unknown".into() } else { parts.join(", ") }
+    }
+
+    /// Received packets of a reason, as examples need them.
+    pub fn example(reason: &str, count: u64) -> Self {
+        Drop {
+            reason: reason.into(),
+            reason_number: 0,
+            subsystem: "core".into(),
+            likely: None,
+            harm: Harm::Harmful,
+            normal: String::new(),
+            stage: String::new(),
+            location: None,
+            device: Some("eth0".into()),
+            netns: None,
+            netns_name: None,
+            network: Some("ipv4".into()),
+            protocol: Some("udp".into()),
+            direction: Some(Direction::In),
+            count,
+            per_second: None,
+            victims: Vec::new(),
+            flows: Vec::new(),
+            stack: Vec::new(),
+        }
+    }
+}
+
 /// Which way a packet went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -163,6 +203,27 @@ pub struct Incident {
     pub victim: Option<Victim>,
     /// How often it happened in the window.
     pub count: u64,
+}
+
+impl Incident {
+    /// Something that a hook saw on a device, as examples need it.
+    pub fn example(hook: &str, count: u64) -> Self {
+        Incident {
+            hook: hook.into(),
+            stage: String::new(),
+            harm: Harm::Harmful,
+            normal: String::new(),
+            code: None,
+            code_name: None,
+            device: Some("eth0".into()),
+            protocol: None,
+            netns: None,
+            netns_name: None,
+            remote: None,
+            victim: None,
+            count,
+        }
+    }
 }
 
 /// What one of our programs in the kernel did.

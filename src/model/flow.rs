@@ -75,3 +75,20 @@ impl Flow {
         !matches!(self, Flow::Pass { .. } | Flow::Merged { .. } | Flow::Unmerged { .. } | Flow::Uncertain { .. })
     }
 }
+
+/// Packets that a probe saw being dropped, and no counter knows of: they explain at most what is missing in a balance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uncounted {
+    /// The stage that dropped them.
+    pub at: &'static str,
+    /// The stage in whose balance they are missing.
+    pub from: &'static str,
+    /// IPv6 (true) and IPv4 balance apart.
+    pub v6: bool,
+    /// How many.
+    pub packets: u64,
+    /// True if nobody here asked for them: then they are no loss.
+    pub unwanted: bool,
+    /// Why, by the kernel's name for it.
+    pub reason: &'static str,
+}

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Change, ChangeRow, ChangeTable, Changes, Counter, Evidence, Finding, Folklore, Instance, Kind, Knob, Place,
-    Protocol, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Victim, per_second,
+    Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
+    Kind, Knob, Place, Protocol, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Victim, per_second,
 };
 
 /// What was observed in one network namespace over one window.
@@ -20,6 +20,24 @@ pub struct Observed {
     pub thresholds: BTreeMap<(String, String), f64>,
     /// What to write before a command so that it acts in the observed namespace.
     pub enter: Option<String>,
+    /// What the probes in the kernel saw. Absent without them.
+    pub probed: Option<Probed>,
+}
+
+/// What the probes in the kernel saw of one namespace in the window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Probed {
+    /// Packets freed as dropped.
+    pub drops: Vec<Drop>,
+    /// What went wrong besides.
+    pub incidents: Vec<Incident>,
+}
+
+impl Probed {
+    /// True if this drop reason, or this hook, was seen.
+    pub fn saw(&self, name: &str) -> bool {
+        self.drops.iter().any(|drop| drop.is_for(name)) || self.incidents.iter().any(|incident| incident.hook == name)
+    }
 }
 
 impl Observed {
@@ -58,6 +76,35 @@ impl Observed {
     pub fn with_socket(mut self, change: SocketChange) -> Self {
         self.sockets.get_or_insert_default().worst.push(change);
         self
+    }
+
+    /// The same, with packets that the probe saw being dropped.
+    pub fn with_drops(mut self, drop: Drop) -> Self {
+        self.probed.get_or_insert_default().drops.push(drop);
+        self
+    }
+
+    /// The same, with something that a hook saw.
+    pub fn with_incident(mut self, incident: Incident) -> Self {
+        self.probed.get_or_insert_default().incidents.push(incident);
+        self
+    }
+
+    /// The received packets that the probe saw being dropped for this reason.
+    pub fn drops_for(&self, reason: &'static str) -> impl Iterator<Item = &Drop> {
+        let drops = self.probed.iter().flat_map(|probed| &probed.drops);
+        drops.filter(move |drop| drop.is_for(reason) && drop.direction != Some(Direction::Out))
+    }
+
+    /// How many of them there were.
+    pub fn dropped(&self, reason: &'static str) -> u64 {
+        self.drops_for(reason).map(|drop| drop.count).fold(0, u64::saturating_add)
+    }
+
+    /// The number that the probe shows for a drop reason or hook.
+    pub fn probe_evidence(&self, name: &str, count: u64, threshold: Option<f64>) -> Evidence {
+        let counter = format!("drop.{name}");
+        Evidence { counter, instance: Instance::Only, delta: count, per_second: self.rate(count), threshold }
     }
 
     /// By how much `counter` grew, over all its rows; 0 if that is not known.

@@ -38,22 +38,24 @@ pub struct Reason {
     pub functions: &'static [&'static str],
     /// The same on kernels that give reasons, but none in these functions.
     pub unnamed_in: &'static [&'static str],
+    /// No counter knows of these packets: they are missing in the balance of this stage.
+    pub missing_at: Option<&'static str>,
 }
 
 impl Reason {
     /// A reason that nobody needs to care for.
     pub const fn harmless(name: &'static str, normal: &'static str) -> Self {
-        Reason { name, harm: Harm::Harmless, normal, functions: &[], unnamed_in: &[] }
+        Reason { name, harm: Harm::Harmless, normal, functions: &[], unnamed_in: &[], missing_at: None }
     }
 
     /// A reason that is worth a look if there is a lot of it.
     pub const fn watch(name: &'static str, normal: &'static str) -> Self {
-        Reason { name, harm: Harm::Watch, normal, functions: &[], unnamed_in: &[] }
+        Reason { name, harm: Harm::Watch, normal, functions: &[], unnamed_in: &[], missing_at: None }
     }
 
     /// A reason that hurts.
     pub const fn harmful(name: &'static str, normal: &'static str) -> Self {
-        Reason { name, harm: Harm::Harmful, normal, functions: &[], unnamed_in: &[] }
+        Reason { name, harm: Harm::Harmful, normal, functions: &[], unnamed_in: &[], missing_at: None }
     }
 
     /// The functions that drop for this reason on kernels that give none.
@@ -64,5 +66,10 @@ impl Reason {
     /// The functions that drop for this reason as `NOT_SPECIFIED` on kernels that give others.
     pub const fn unnamed_in(self, unnamed_in: &'static [&'static str]) -> Self {
         Reason { unnamed_in, ..self }
+    }
+
+    /// The stage in whose balance these packets are missing, because no counter knows of them.
+    pub const fn missing_at(self, stage: &'static str) -> Self {
+        Reason { missing_at: Some(stage), ..self }
     }
 }

@@ -54,6 +54,7 @@ static TABLE_FULL: Rule = Rule {
               Besides a larger table: shorter timeouts for idle flows, or no tracking (notrack) for stateless services \
               such as DNS. Raise nf_conntrack_buckets with it, or look-ups get slow.",
     triggers: &[&DROP, &COUNT],
+    seen: &[],
     knobs: &[&CONNTRACK_MAX],
     thresholds: &[
         Threshold { key: "warning_percent", default: 75.0, help: "fill of the table in %; Prometheus node-mixin" },

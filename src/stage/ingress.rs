@@ -1,7 +1,7 @@
 //! R8, core receive: taps, tc, and the choice of the protocol.
 
 use crate::counters;
-use crate::model::{Flow, Reason, Stage, Unit};
+use crate::model::{Drop, Example, Finding, Flow, Observed, Reason, Rule, Scope, Severity, Stage, Threshold, Unit};
 use crate::source::groups::LINK;
 
 counters! {
@@ -11,6 +11,53 @@ counters! {
     /// Frames for another host's MAC address that a device in promiscuous mode, or a flooding switch, brought in.
     /// net/ipv4/ip_input.c ip_rcv_core(), since 5.19.
     RX_OTHERHOST_DROPPED = LINK.total("rx_otherhost_dropped", Unit::Packets).flow(Flow::Unwanted { at: "ingress" });
+}
+
+static FILTERED: Rule = Rule {
+    id: "ingress-filter-drops",
+    title: "A tc or tcx program drops packets on their way in",
+    explain: "A filter of tc (clsact, ingress) or a program attached by tcx may drop what comes in, before netfilter and IP \
+              see it. Container networks (Cilium and others) enforce their policies so. tcx counts nothing, clsact only in \
+              its qdisc. Mostly it is meant; it is a fault if somebody misses these packets.",
+    triggers: &[],
+    seen: &[TC_INGRESS],
+    knobs: &[],
+    thresholds: &[Threshold { key: "warning_per_second", default: 100.0, help: "packets/s; own: below, a remark" }],
+    fires: filtered,
+    examples: &[
+        Example { what: "5 packets in a second", severity: Some(Severity::Info), observed: || tc(5) },
+        Example { what: "4,000 packets in a second", severity: Some(Severity::Warning), observed: || tc(4_000) },
+        Example {
+            what: "frames of a protocol that nobody speaks",
+            severity: None,
+            observed: || Observed::quiet().with_drops(Drop::example("UNHANDLED_PROTO", 500)),
+        },
+    ],
+};
+
+const TC_INGRESS: &str = "TC_INGRESS";
+
+fn tc(packets: u64) -> Observed {
+    Observed::quiet().with_drops(Drop::example(TC_INGRESS, packets))
+}
+
+fn filtered(seen: &Observed, rule: &Rule) -> Vec<Finding> {
+    let lost = seen.dropped(TC_INGRESS);
+    if lost == 0 {
+        return Vec::new();
+    }
+    let limit = seen.threshold(rule, "warning_per_second");
+    let severity = if seen.rate(lost).is_some_and(|rate| rate > limit) { Severity::Warning } else { Severity::Info };
+    let mut devices: Vec<&str> = seen.drops_for(TC_INGRESS).filter_map(|drop| drop.device.as_deref()).collect();
+    devices.sort_unstable();
+    devices.dedup();
+    let why = format!("a program on {} refused them", devices.join(", "));
+    let mut finding = Finding::new(rule, severity, Scope::Device, lost, why);
+    finding.evidence.push(seen.probe_evidence(TC_INGRESS, lost, Some(limit)));
+    let who =
+        "whoever attached the program can change it: 'tc filter show dev DEVICE ingress' and 'bpftool net' show it";
+    finding.no_setting_helps = Some(who.into());
+    vec![finding]
 }
 
 static REASONS: &[Reason] = &[
@@ -27,7 +74,7 @@ static REASONS: &[Reason] = &[
     )
     .in_functions(&["ip_rcv_core"]),
     Reason::watch(
-        "TC_INGRESS",
+        TC_INGRESS,
         "A tc filter or tcx program on the way in dropped the packet. Normal if it is meant to filter; no other \
          counter shows it.",
     )
@@ -78,6 +125,6 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: REASONS,
-    rules: &[],
+    rules: &[&FILTERED],
     knobs: &[],
 };

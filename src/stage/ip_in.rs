@@ -100,6 +100,7 @@ static REVERSE_PATH: Rule = Rule {
               they come from before loosening it (net.ipv4.conf.all.log_martians=1 for a minute). \
               IPv6 has no such setting; there firewall rules do it.",
     triggers: &[&REVERSE_PATH_FILTER],
+    seen: &[],
     knobs: &[&RP_FILTER, &RP_FILTER_ALL],
     thresholds: &[Threshold {
         key: "info_below_per_second",
@@ -254,20 +255,24 @@ static REASONS: &[Reason] = &[
     Reason::watch(
         "IP_LOCAL_SOURCE",
         "A packet from outside bears one of our own addresses as its sender: forged, or a loop.",
-    ),
+    )
+    .missing_at("ip_in"),
     Reason::watch(
         "IP_INVALID_SOURCE",
         "The sender's address is none that a host may have (multicast, zero, broadcast).",
-    ),
+    )
+    .missing_at("ip_in"),
     Reason::watch(
         "IP_LOCALNET",
         "A loopback address (127.0.0.0/8) on the wire: forged, or route_localnet is meant to be on.",
-    ),
-    Reason::watch("IP_INVALID_DEST", "The destination address is none that may be sent to."),
+    )
+    .missing_at("ip_in"),
+    Reason::watch("IP_INVALID_DEST", "The destination address is none that may be sent to.").missing_at("ip_in"),
     Reason::harmless(
         "UNICAST_IN_L2_MULTICAST",
         "A unicast packet in a broadcast or multicast frame. Against RFC 1122; a broken sender or a cluster.",
-    ),
+    )
+    .missing_at("ip_in"),
     Reason::harmless(
         "IP_NOPROTO",
         "Nobody here speaks this IP protocol (GRE, SCTP, ESP ...). The sender was told by ICMP.",

@@ -1,8 +1,9 @@
 //! Netfilter: firewall rules at five hooks of the path.
 
 use crate::counters;
-use crate::model::{Reason, Stage, Unit};
+use crate::model::{Drop, Example, Finding, Observed, Reason, Rule, Scope, Severity, Stage, Threshold, Unit};
 use crate::source::groups::SYNPROXY;
+use crate::stage::conntrack;
 
 counters! {
     /// SYNs that the SYN proxy answered for a server behind it. net/netfilter/nf_synproxy_core.c.
@@ -15,12 +16,81 @@ counters! {
     COOKIE_RETRANS = SYNPROXY.total("cookie_retrans", Unit::Packets);
 }
 
+static DROPS: Rule = Rule {
+    id: "firewall-drops",
+    title: "A firewall rule or policy drops received packets",
+    explain: "Rules of nftables and iptables drop packets that no counter of IP, UDP or TCP knows of; only the rules' own \
+              counters do, and the drop probe. Scans from the internet are dropped all day, and rightly. It is a fault if \
+              somebody misses these packets: a rule that matches too much, or a policy of drop without a rule for a new \
+              service. What connection tracking drops because its table is full is told by conntrack-table-full.",
+    triggers: &[],
+    seen: &[NETFILTER_DROP],
+    knobs: &[],
+    thresholds: &[
+        Threshold {
+            key: "warning_percent",
+            default: 1.0,
+            help: "share of the packets taken in that is dropped, in %; own",
+        },
+        Threshold {
+            key: "warning_per_second",
+            default: 10.0,
+            help: "packets/s dropped below which it is a remark; own",
+        },
+    ],
+    fires: dropped,
+    examples: &[
+        Example { what: "a port scan: 3 of 10,000 packets", severity: Some(Severity::Info), observed: || filtered(3) },
+        Example {
+            what: "500 of 10,000 packets dropped",
+            severity: Some(Severity::Warning),
+            observed: || filtered(500),
+        },
+        Example {
+            what: "connection tracking dropped them: its table is full",
+            severity: None,
+            observed: || filtered(500).with(&conntrack::DROP, 500),
+        },
+    ],
+};
+
+fn filtered(packets: u64) -> Observed {
+    Observed::quiet().with(&super::ip_in::IN_RECEIVES, 10_000).with_drops(Drop::example(NETFILTER_DROP, packets))
+}
+
+const NETFILTER_DROP: &str = "NETFILTER_DROP";
+
+fn dropped(seen: &Observed, rule: &Rule) -> Vec<Finding> {
+    let lost = seen.dropped(NETFILTER_DROP).saturating_sub(seen.delta(&conntrack::DROP));
+    if lost == 0 {
+        return Vec::new();
+    }
+    let (percent, rate) = (seen.threshold(rule, "warning_percent"), seen.threshold(rule, "warning_per_second"));
+    let taken = seen.delta_of(&[&super::ip_in::IN_RECEIVES, &super::ip_in::IN6_RECEIVES]);
+    let many = lost as f64 * 100.0 > percent * taken as f64 && seen.rate(lost).is_some_and(|lost| lost > rate);
+    let severity = if many { Severity::Warning } else { Severity::Info };
+    let mut places: Vec<String> = seen.drops_for(NETFILTER_DROP).map(Drop::place).collect();
+    places.sort();
+    places.dedup();
+    let why =
+        format!("rules dropped them: {}; 'netstat-deep drops --by flow' shows from where to where", places.join(", "));
+    let mut finding = Finding::new(rule, severity, Scope::Netns, lost, why);
+    finding.evidence.push(seen.probe_evidence(NETFILTER_DROP, lost, Some(rate)));
+    finding.no_setting_helps = Some(
+        "whoever made the rule can change it: 'nft list ruleset' shows the rules, and the counters of those that have \
+         one"
+        .into(),
+    );
+    vec![finding]
+}
+
 static REASONS: &[Reason] = &[
     Reason::harmful(
-        "NETFILTER_DROP",
+        NETFILTER_DROP,
         "A firewall rule or policy dropped the packet (nftables, iptables, or their connection tracking). Normal if \
          the rule is meant; 'nft list ruleset' shows the rules' own counters.",
     )
+    .missing_at("ip_in")
     .in_functions(&["nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table"]),
     Reason::harmful(
         "XFRM_POLICY",
@@ -47,12 +117,12 @@ pub static STAGE: Stage = Stage {
     id: "netfilter",
     title: "firewall",
     explain: "Rules of nftables and iptables see the packet before routing (PREROUTING), on its way to a socket (INPUT) \
-              and on its way out again (FORWARD). What a rule drops is in no counter of IP, UDP or TCP: the ledger \
-              shows it as unexplained at ip_in. The rules' own counters tell more ('nft list ruleset').",
+              and on its way out again (FORWARD). What a rule drops is in no counter of IP, UDP or TCP: without \
+              the drop probe the ledger shows it as unexplained at ip_in. The rules' own counters tell more ('nft list ruleset').",
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: REASONS,
-    rules: &[],
+    rules: &[&DROPS],
     knobs: &[],
 };

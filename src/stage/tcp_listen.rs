@@ -62,6 +62,7 @@ static OVERFLOW: Rule = Rule {
               accepts nothing at all needs no longer queue but a cure: a blocked loop, a full disk, too few threads. \
               TcpExt.TCPBacklogDrop is something else.",
     triggers: &[&LISTEN_OVERFLOWS],
+    seen: &[],
     knobs: &[&SOMAXCONN, &LISTEN_BACKLOG],
     thresholds: &[
         Threshold { key: "warning_per_second", default: 1.0, help: "segments/s dropped; netdata's tcp_listen alarm" },

@@ -70,6 +70,7 @@ static OVERFLOW: Rule = Rule {
               reader is too slow for what arrives, and any buffer would fill: more readers (SO_REUSEPORT), recvmmsg(), \
               less work per datagram. Raising rmem_max does nothing for an application that does not call setsockopt.",
     triggers: &[&RCVBUF_ERRORS, &RCVBUF6_ERRORS],
+    seen: &[],
     knobs: &[&RMEM_DEFAULT, &RMEM_MAX, &SO_RCVBUF],
     thresholds: &[
         Threshold { key: "warning_per_second", default: 10.0, help: "datagrams/s lost; netdata's udp alarm" },

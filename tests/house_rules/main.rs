@@ -13,8 +13,12 @@ use netstat_deep::stage::{RECEIVE, SEND, counters, knobs, rules, stages};
 
 /// The ids that dashboards and tests key on, with the stage each belongs to. An id is never renamed.
 const RULE_IDS: &[&str] = &[
+    "xdp-exceptions",
     "backlog-overflow",
+    "tunnel-cell-overflow",
+    "ingress-filter-drops",
     "reverse-path-filter-drops",
+    "firewall-drops",
     "conntrack-table-full",
     "udp-receive-buffer-overflow",
     "accept-queue-overflow",
@@ -160,7 +164,7 @@ fn rules_fire_on_their_examples_and_not_on_their_traps() {
         assert!(rule.examples.iter().any(|example| example.severity.is_none()), "{} has no trap", rule.id);
         assert!(levels.contains(&Severity::Warning), "{} has no example of a warning", rule.id);
         assert!(stage.rules.iter().any(|own| own.id == rule.id));
-        assert!(!rule.triggers.is_empty(), "{} never gets a look", rule.id);
+        assert!(!rule.triggers.is_empty() || !rule.seen.is_empty(), "{} never gets a look", rule.id);
     }
 }
 

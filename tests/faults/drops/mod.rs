@@ -3,6 +3,7 @@
 //! Oracle of each: packets sent, all of which the fault must drop. Exact: one packet is one drop.
 
 mod load;
+mod probed;
 mod process;
 mod reasons;
 mod stream;
@@ -26,7 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const MARGIN: Duration = Duration::from_millis(100);
 
 pub fn cases() -> Vec<Case> {
-    [reasons::cases(), load::cases(), process::cases(), stream::cases()].into_iter().flatten().collect()
+    [reasons::cases(), load::cases(), process::cases(), stream::cases(), probed::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// What was seen of one window.

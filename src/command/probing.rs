@@ -1,0 +1,91 @@
+//! The probes beside the counters of `rx`: what they saw of the observed namespace, and what the ledger may make of it.
+
+use crate::cli::Probes;
+use crate::drops::{DropWatch, Only, Window};
+use crate::error::Error;
+use crate::model::{Direction, Drop, Harm, Probed, SourceStatus, Uncounted};
+use crate::source::place;
+use crate::source::probe::drops::Wanted;
+use crate::stage;
+
+/// The probes of one namespace, if they could be attached.
+pub struct Probing {
+    watch: Option<DropWatch>,
+    refused: Option<String>,
+}
+
+/// What they saw in one window.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The drops. Absent without probes.
+    pub window: Option<Window>,
+    /// Why there are none, or what of them is not known.
+    pub status: Vec<SourceStatus>,
+}
+
+impl Probing {
+    /// Attaches them for the calling thread's namespace.
+    pub fn begin(wanted: Probes) -> Result<Self, Error> {
+        if wanted == Probes::Off {
+            return Ok(Probing { watch: None, refused: None });
+        }
+        let only = Only { netns: place::inode(), ..Only::default() };
+        match DropWatch::begin(Wanted::default(), only) {
+            Ok(mut watch) => {
+                // What was dropped while they were attached is not in the window.
+                let restarted = watch.restart();
+                Ok(Probing { refused: restarted.err().map(|e| e.to_string()), watch: Some(watch) })
+            }
+            Err(refusal) if wanted == Probes::On => Err(Error::missing(refusal.what).hint(refusal.todo)),
+            Err(refusal) => Ok(Probing { watch: None, refused: Some(refusal.what) }),
+        }
+    }
+
+    /// What they saw since this was last asked.
+    pub fn window(&mut self) -> Seen {
+        let read = self.watch.as_mut().map(DropWatch::window).transpose();
+        let (mut window, failed) = match read {
+            Ok(window) => (window, self.refused.clone()),
+            Err(e) => (None, Some(e.to_string())),
+        };
+        let status =
+            |reason| SourceStatus { name: "drop probe".into(), ok: false, reason: Some(reason), microseconds: 0 };
+        let mut all: Vec<SourceStatus> = failed.map(status).into_iter().collect();
+        all.extend(window.as_mut().map(|window| std::mem::take(&mut window.sources)).unwrap_or_default());
+        Seen { window, status: all }
+    }
+}
+
+/// Packets of which no counter knows, for the ledger: by reason, as the stages declare it.
+pub fn uncounted(probed: Option<&Probed>) -> Vec<Uncounted> {
+    let drops = probed.iter().flat_map(|probed| &probed.drops);
+    drops.filter(|drop| drop.direction != Some(Direction::Out)).filter_map(one).collect()
+}
+
+fn one(drop: &Drop) -> Option<Uncounted> {
+    let name = drop.likely.as_deref().unwrap_or(&drop.reason);
+    let (at, reason) = stage::reason(name, drop.protocol.as_deref())?;
+    Some(Uncounted {
+        at,
+        from: reason.missing_at?,
+        v6: drop.network.as_deref() == Some("ipv6"),
+        packets: drop.count,
+        unwanted: reason.harm == Harm::Harmless,
+        reason: reason.name,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_received_packets_that_nobody_counts_enter_the_ledger() {
+        let sent = Drop { direction: Some(Direction::Out), ..Drop::example("NETFILTER_DROP", 5) };
+        let v6 = Drop { network: Some("ipv6".into()), ..Drop::example("NETFILTER_DROP", 7) };
+        let drops = vec![Drop::example("NETFILTER_DROP", 3), sent, v6, Drop::example("SOCKET_RCVBUFF", 9)];
+        let found = uncounted(Some(&Probed { drops, incidents: Vec::new() }));
+        let found: Vec<_> = found.iter().map(|one| (one.at, one.from, one.v6, one.packets)).collect();
+        assert_eq!(found, [("netfilter", "ip_in", false, 3), ("netfilter", "ip_in", true, 7)]);
+    }
+}

@@ -1,0 +1,93 @@
+//! The probe beside the counters of `rx`: what no counter knows is told, and nothing is counted twice.
+//!
+//! Oracle: datagrams sent less datagrams read.
+
+use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::{attached, valid};
+use crate::actor::Actor;
+use crate::case::{Case, Checks, Outcome, again};
+use crate::lab::{Family, Lab};
+use crate::need::Need;
+use crate::observe::inside;
+use crate::report::{Finding, Report};
+use crate::tool;
+
+const OPEN: u16 = 5060;
+const FORBIDDEN: u16 = 5061;
+const EACH: u64 = 60;
+
+pub fn cases() -> Vec<Case> {
+    let both = |name: &'static str, needs: &'static [Need], body: fn(Family, Duration) -> Outcome| {
+        Family::BOTH.map(|family| {
+            let name = format!("drops::rx_with_probes_{name}_{}", family.suffix());
+            Case::with(name, needs, move |window| body(family, window))
+        })
+    };
+    let firewall = both("firewall", &[Need::Namespaces, Need::Nft, Need::Bpf], firewall);
+    let buffer = both("udp_buffer", &[Need::Namespaces, Need::Bpf], buffer);
+    firewall.into_iter().chain(buffer).collect()
+}
+
+fn rx<T>(lab: &Lab, window: Duration, traffic: impl FnOnce() -> Outcome<T>) -> Outcome<(Report, T)> {
+    let args = ["rx", "--json", "--probes", "on", "--netns", &lab.server.name];
+    // The counters are read for the first time after the probes are attached.
+    let begun = |run: &tool::Run| attached(run).map(|()| sleep(Duration::from_millis(300)));
+    let ([report], told) = inside([tool::start_with(&args, window)], begun, traffic)?;
+    valid(&report.0)?;
+    Ok((report, told))
+}
+
+/// Without probes these are unexplained; with them they are lost at the firewall, and nothing is left to explain.
+fn firewall(family: Family, window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    lab.server.nft(&format!(
+        "add table inet t; add chain inet t i {{ type filter hook input priority 0; }}; \
+         add rule inet t i udp dport {FORBIDDEN} drop"
+    ))?;
+    let local = family.server(OPEN).to_string();
+    let mut reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&local, "force", "1048576"])?;
+    let source = SocketAddr::new(family.client(), 0).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source, "1", "any"])?;
+    let (report, (allowed, dropped)) = rx(&lab, window, || {
+        let allowed = sender.ask(&format!("send {local} {EACH} 100 0"))?;
+        Ok((allowed, sender.ask(&format!("send {} {EACH} 100 0", family.server(FORBIDDEN)))?))
+    })?;
+    let received = reader.ask("drain")?;
+    if received != allowed {
+        return again(format_args!("{received} of {allowed} received"));
+    }
+    let mut checks = Checks::default();
+    checks.same("ledger netfilter: lost", Some(dropped), report.ledger_sum("netfilter", "lost"));
+    let unexplained = report.ledger_sum("ip_in", "unexplained").unwrap_or(0);
+    checks.same("ledger ip_in: unexplained", 0, unexplained);
+    let all = report.findings("firewall-drops");
+    checks.same("findings", 1, all.len());
+    let finding = Finding(all.first().copied());
+    checks.same("evidence", Some(dropped), finding.evidence("drop.NETFILTER_DROP"));
+    checks.that(finding.says_no_setting_helps(), "it is not said that no setting helps");
+    checks.done(&report)
+}
+
+/// A loss that a counter knows of is not made two by the probe.
+fn buffer(family: Family, window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let local = family.server(OPEN).to_string();
+    let mut reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&local, "ask", "4096"])?;
+    let source = SocketAddr::new(family.client(), 0).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source, "1", "any"])?;
+    let (report, sent) = rx(&lab, window, || sender.ask(&format!("send {local} 300 100 200")))?;
+    let lost = sent.saturating_sub(reader.ask("drain")?);
+    if lost == 0 {
+        return again("nothing was lost");
+    }
+    let mut checks = Checks::default();
+    checks.same("ledger udp_in: lost", Some(lost), report.ledger_sum("udp_in", "lost"));
+    checks.same("lost in all", Some(lost), report.0["totals"]["lost"].as_u64());
+    let drops = report.0["drops"].as_array().map_or(&[][..], Vec::as_slice);
+    let full = drops.iter().filter(|drop| drop["reason"] == "SOCKET_RCVBUFF");
+    checks.same("SOCKET_RCVBUFF", lost, full.filter_map(|drop| drop["count"].as_u64()).sum());
+    checks.done(&report)
+}
