@@ -11,6 +11,7 @@ use crate::tool;
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("drops::killed_leaves_nothing", &[Need::Namespaces, Need::Bpf], killed),
+        Case::new("drops::gives_up_what_it_needs_no_longer", &[Need::Namespaces, Need::Bpf], gives_up),
         Case::new("drops::without_privilege", &[Need::Namespaces, Need::Bpf], unprivileged),
     ]
 }
@@ -71,6 +72,24 @@ fn killed(window: Duration) -> Outcome {
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// Attached, it holds no capability but those that reading takes.
+fn gives_up(window: Duration) -> Outcome {
+    const READ: u64 = 1 << 2 | 1 << 19 | 1 << 34 | 1 << 39;
+    let run = tool::start_with(&["drops", "--json"], window)?;
+    super::attached(&run)?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", run.pid()))?;
+    let held = |set: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'));
+        line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+    };
+    let mut checks = Checks::default();
+    for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+        checks.same(&format!("{set}: more than reading takes"), Some(0), held(set).map(|held| held & !READ));
+    }
+    run.report()?;
+    checks.done(&status)
 }
 
 /// As nobody: exit code 3, and the capabilities by their names.
