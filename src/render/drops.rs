@@ -160,12 +160,15 @@ fn notes(report: &Report, totals: &DropTotals, view: View, out: &mut dyn Write) 
     notes.extend(failed.filter_map(|source| Some(format!("{}: {}", source.name, source.reason.as_ref()?))));
     if view.verbose > 0 {
         for probe in &report.own.probes {
-            let mut text = probe.name.clone();
-            if let (Some(hits), Some(each)) = (probe.hits, probe.nanoseconds_per_hit) {
-                text.push_str(&format!(": {} hits, {each:.0} ns each", grouped(hits)));
+            match (probe.hits, probe.nanoseconds_per_hit) {
+                (Some(hits), Some(each)) => {
+                    notes.push(format!("{}: {} hits, {each:.0} ns each", probe.name, grouped(hits)));
+                }
+                _ if !probe.attached => notes.push(format!("{}: not attached", probe.name)),
+                _ => {}
             }
-            notes.extend([text]);
-            notes.extend(probe.reason.clone());
+            // What holds for all of them is said once.
+            notes.extend(probe.reason.clone().filter(|reason| !notes.contains(reason)));
         }
     }
     if !notes.is_empty() {
