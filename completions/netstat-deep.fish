@@ -87,6 +87,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l netn
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l dev -d 'Only drops of packets from or to this device' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l pcap -d 'Write the dropped packets into this file (pcapng), for tcpdump and Wireshark' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l rate -d 'Of single drops, take so many a second and CPU at most; those left out are counted' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l rows -d 'Keep so many rows (reason, place, device, namespace, protocol) apart; more are counted by reason alone' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"
@@ -94,6 +95,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l harm
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l flows -d 'Keep addresses and ports: also in JSON'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l stack -d 'Keep the kernel\'s call stacks'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l each -d 'Show every single drop as it comes, a line each, before what they add up to; with --jsonl as JSON'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l raw -d 'Use raw tracepoints, as on kernels that refuse typed ones'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l json -d 'One JSON document'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l jsonl -d 'A JSON document a line and window'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -s v -l verbose -d 'Show what the probe cost, and the places; also what the kernel\'s verifier says if it refuses'

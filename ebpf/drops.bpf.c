@@ -232,11 +232,14 @@ INLINE int count(void *ctx, struct sk_buff *skb, u64 location, u32 reason, struc
 	/* Not set yet between driver and stack: then the packet's data begins there. */
 	if (!network || network == NO_OFFSET)
 		network = GET(skb, data) - head;
-	u8 ip[40] = {};
-	if (drop.l3 == 0x0008 || drop.l3 == 0xdd86) /* ETH_P_IP, ETH_P_IPV6 */
-		bpf_probe_read_kernel(ip, sizeof(ip), head + network);
-	int version = ip[0] >> 4;
-	drop.l4 = version == 4 ? ip[9] : version == 6 ? ip[6] : 0;
+	/* Without flows, version and protocol are enough: the shorter read is the cheaper one. */
+	u8 ip[40];
+	int version = 0;
+	if (drop.l3 == 0x0008 || drop.l3 == 0xdd86) { /* ETH_P_IP, ETH_P_IPV6 */
+		bpf_probe_read_kernel(ip, keep_flows ? 40 : 16, head + network);
+		version = ip[0] >> 4;
+		drop.l4 = version == 4 ? ip[9] : version == 6 ? ip[6] : 0;
+	}
 	if (keep_stacks)
 		drop.stack = bpf_get_stackid(ctx, &stacks, 0);
 

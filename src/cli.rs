@@ -151,6 +151,12 @@ pub struct DropsArgs {
     /// Of single drops, take so many a second and CPU at most; those left out are counted
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pub rate: u32,
+    /// Keep so many rows (reason, place, device, namespace, protocol) apart; more are counted by reason alone
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rows: u32,
+    /// Use raw tracepoints, as on kernels that refuse typed ones
+    #[arg(long, hide = true)]
+    pub raw: bool,
     /// One JSON document
     #[arg(long, conflicts_with = "jsonl")]
     pub json: bool,

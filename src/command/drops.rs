@@ -19,7 +19,7 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb};
 use crate::source::Host;
 use crate::source::place::{self, Place};
 use crate::source::probe::drops::Wanted;
-use crate::source::probe::{self, Refusal};
+use crate::source::probe::{self, Refusal, privilege};
 use crate::stage;
 
 /// How often an interrupt is looked for while a window passes.
@@ -36,6 +36,8 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
     let reason = args.reason.as_deref().map(known_reason).transpose()?;
     let number = reason.as_ref().and_then(|reason| reason.1).unwrap_or(0);
     let wanted = Wanted {
+        rows: args.rows,
+        raw: args.raw,
         flows: args.flows || args.by == By::Flow,
         stacks: args.stack,
         events: if args.each || args.pcap.is_some() { args.rate } else { 0 },
@@ -44,6 +46,12 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
     let only = Only { reason: reason.map(|reason| reason.0), device: args.dev.clone(), netns: inode };
     let mut stream = Stream::new(args)?;
     let mut watch = DropWatch::begin(wanted, only).map_err(|refusal| missing(refusal, args.verbose))?;
+    // What is needed of the namespace and the files is open; the rest works with less.
+    let netns = netns.map(|place| {
+        let (id, cookie) = place.inside(place::identity).unwrap_or_default();
+        Netns { id, cookie, name: place.name }
+    });
+    privilege::keep_only_what_is_read_with();
     let view = View { format: args.format(), by: args.by, harmless: args.harmless, verbose: args.verbose };
     let mut windows = 0;
     loop {
@@ -56,7 +64,7 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
         stream.pass_on(&mut watch, out)?;
         let taken_at = now();
         let window = watch.window().map_err(|e| Error::missing(format!("the probe's counts can't be read: {e}")))?;
-        let report = report(window, taken_at, netns.as_ref(), stream.wanted());
+        let report = report(window, taken_at, netns.clone(), stream.wanted());
         render::drops::write(&report, view, out).map_err(Error::output)?;
         if last {
             return Ok(if stop.load(Ordering::Relaxed) { EXIT_INTERRUPTED } else { 0 });
@@ -154,7 +162,7 @@ fn missing(refusal: Refusal, verbose: u8) -> Error {
     Error::missing(refusal.what).hint(refusal.todo)
 }
 
-fn report(window: Window, taken_at: String, netns: Option<&Place>, streamed: bool) -> Report {
+fn report(window: Window, taken_at: String, netns: Option<Netns>, streamed: bool) -> Report {
     let host = &Host::Live;
     let mut own = Own::measure();
     own.probes = window.probes;
@@ -169,10 +177,7 @@ fn report(window: Window, taken_at: String, netns: Option<&Place>, streamed: boo
         taken_at: Some(taken_at),
         window_seconds: Some(window.seconds),
         since_boot: false,
-        netns: netns.map(|place| {
-            let (id, cookie) = place.inside(place::identity).unwrap_or_default();
-            Netns { id, cookie, name: place.name.clone() }
-        }),
+        netns,
         totals: None,
         ledger: None,
         stages: Vec::new(),

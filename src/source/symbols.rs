@@ -9,7 +9,7 @@ use super::{Host, text};
 const LONGEST: u64 = 1 << 20;
 
 /// Why there are no names.
-pub const NO_PERMISSION: &str = "kernel symbols are hidden (all zero): needs CAP_SYSLOG, or kernel.kptr_restrict=0";
+pub const NO_PERMISSION: &str = "hidden (all zero), so places are bare addresses: needs CAP_SYSLOG";
 
 /// Names for those of `addresses` that have one.
 pub fn find(host: &Host, addresses: impl Iterator<Item = u64>) -> Result<HashMap<u64, String>, String> {

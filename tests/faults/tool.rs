@@ -32,8 +32,12 @@ pub fn start(netns: &str, window: Duration) -> Outcome<Run> {
 
 /// Starts the program with `args` and that window.
 pub fn start_with(args: &[&str], window: Duration) -> Outcome<Run> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_netstat-deep"))
-        .args(args)
+    start_command(Command::new(env!("CARGO_BIN_EXE_netstat-deep")).args(args), window)
+}
+
+/// Starts the program by a command that only lacks the window.
+pub fn start_command(command: &mut Command, window: Duration) -> Outcome<Run> {
+    let mut child = command
         .args(["--interval", &format!("{}s", window.as_secs())])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -35,8 +35,12 @@ const WITHOUT_VICTIM: u32 = 0;
 const LEFT_OUT: u32 = 1;
 
 /// What is to be kept besides the counts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Wanted {
+    /// Rows that are kept apart, at most; drops of further ones are counted by their reason alone.
+    pub rows: u32,
+    /// Raw tracepoints also where the kernel takes typed ones.
+    pub raw: bool,
     /// Addresses and ports.
     pub flows: bool,
     /// The kernel's call stacks.
@@ -142,15 +146,15 @@ impl DropProbe {
                 "'netstat-deep rx' works without",
             )
         })?;
-        let typed = load(TYPED, wanted, types).and_then(|mut ebpf| {
+        let attach = |object: &[u8]| {
+            let mut ebpf = load(object, wanted, types)?;
             let hook = Hook::attach(&mut ebpf, program, TRACEPOINT, types)?;
             Ok((ebpf, hook))
-        });
-        let (mut ebpf, hook) = typed.or_else(|refusal| {
-            let mut ebpf = load(RAW, wanted, types).map_err(|_| refusal.clone())?;
-            let hook = Hook::attach(&mut ebpf, program, TRACEPOINT, types).map_err(|_| refusal)?;
-            Ok((ebpf, hook))
-        })?;
+        };
+        let (mut ebpf, hook) = match wanted.raw {
+            true => attach(RAW)?,
+            false => attach(TYPED).or_else(|refusal| attach(RAW).map_err(|_| refusal))?,
+        };
         let ring = ebpf.take_map("events").and_then(|map| RingBuf::try_from(map).ok());
         let ring = ring.filter(|_| wanted.events > 0);
         Ok(DropProbe { ebpf, hook, ring, names: types.names.clone() })
@@ -269,6 +273,7 @@ fn load(object: &[u8], wanted: Wanted, types: &Types) -> Result<Ebpf, Refusal> {
     loader.override_global("pace", &pace, true);
     loader.override_global("only_reason", &wanted.only.0, true);
     loader.override_global("only_netns", &wanted.only.1, true);
+    loader.map_max_entries("drops", wanted.rows);
     // Maps that nothing is put into take no room.
     if pace == 0 {
         loader.map_max_entries("events", rustix::param::page_size() as u32);

@@ -20,6 +20,18 @@ pub const CAPABILITIES: &[Capability] = &[
     Capability { number: 21, name: "CAP_SYS_ADMIN", gives: "what a probe costs, and other network namespaces" },
 ];
 
+/// Gives up, for good, all capabilities but those that reading takes once the programs are attached: maps (before 5.19 a
+/// map can't be read without CAP_BPF), symbols, and the processes behind sockets. One that is missing stays so.
+pub fn keep_only_what_is_read_with() {
+    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+    let read = CapabilitySet::BPF | CapabilitySet::SYSLOG | CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH;
+    if let Ok(now) = capabilities(None) {
+        let both = now.permitted & read;
+        // To give up what one has is always permitted.
+        let _ = set_capabilities(None, CapabilitySets { effective: now.effective & both, permitted: both, ..now });
+    }
+}
+
 /// The names of those of `wanted` that this process does not have. CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON.
 pub fn missing(wanted: &[&'static str]) -> Vec<&'static str> {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();

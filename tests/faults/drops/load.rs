@@ -21,6 +21,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("drops::a_million", needs, million).seconds(8),
         Case::new("drops::two_at_once", &[Need::Namespaces, Need::Bpf], two),
+        Case::new("drops::table_full", &[Need::Namespaces, Need::Bpf], full),
         Case::new("drops::as_bpftrace_counts", beside, bpftrace),
     ]
 }
@@ -65,6 +66,30 @@ fn two(window: Duration) -> Outcome {
         checks.same("drops for NO_SOCKET", told, seen.count("NO_SOCKET"));
     }
     checks.done(&format_args!("{told} sent"))
+}
+
+/// A table with room for one row: what comes besides is counted by its reason. Of the whole machine, so others may add
+/// to it: what was sent is the least that must be there.
+fn full(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let mut sender = sender(&lab)?;
+    let (to, other) = (Family::V4.server(PORT), Family::V6.server(PORT));
+    let args = ["drops", "--json", "--rows", "1"];
+    let ([report], told) = inside([tool::start_with(&args, window)], attached, || {
+        let six = lab.client.inside(|| {
+            let socket = std::net::UdpSocket::bind((Family::V6.client(), 0))?;
+            Ok((0..500).filter(|_| socket.send_to(&[0; 18], other).is_ok()).count())
+        })?;
+        Ok(sender.ask(&format!("send {to} 500 18 0"))? + six as u64)
+    })?;
+    let seen = Seen { report, told };
+    let mut checks = Checks::default();
+    let not_kept = seen.report.0["drop_totals"]["detail_not_kept"].as_u64();
+    checks.that(not_kept >= Some(500), format_args!("only {not_kept:?} packets without detail"));
+    let bare: Vec<_> = seen.rows("NO_SOCKET").into_iter().filter(|row| row["location"].is_null()).collect();
+    checks.same("rows without detail", 1, bare.len());
+    checks.that(seen.count("NO_SOCKET") >= told, format_args!("{} of {told} counted", seen.count("NO_SOCKET")));
+    checks.done(&seen.report)
 }
 
 /// The same tracepoint counted by bpftrace, which knows the namespace by its own walk through the kernel's structures.

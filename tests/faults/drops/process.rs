@@ -5,12 +5,16 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Checks, Outcome, again, wrong};
+use crate::lab::{Family, Lab};
 use crate::need::Need;
+use crate::observe::inside;
 use crate::tool;
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("drops::killed_leaves_nothing", &[Need::Namespaces, Need::Bpf], killed),
+        Case::new("drops::gives_up_what_it_needs_no_longer", &[Need::Namespaces, Need::Bpf], gives_up),
+        Case::new("drops::with_two_capabilities", &[Need::Namespaces, Need::Bpf], two_capabilities),
         Case::new("drops::without_privilege", &[Need::Namespaces, Need::Bpf], unprivileged),
     ]
 }
@@ -73,14 +77,76 @@ fn killed(window: Duration) -> Outcome {
     Ok(())
 }
 
-/// As nobody: exit code 3, and the capabilities by their names.
-fn unprivileged(_: Duration) -> Outcome {
-    let exe = std::path::Path::new(env!("CARGO_BIN_EXE_netstat-deep"));
+/// Attached, it holds no capability but those that reading takes.
+fn gives_up(window: Duration) -> Outcome {
+    const READ: u64 = 1 << 2 | 1 << 19 | 1 << 34 | 1 << 39;
+    let run = tool::start_with(&["drops", "--json"], window)?;
+    super::attached(&run)?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", run.pid()))?;
+    let held = |set: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'));
+        line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+    };
+    let mut checks = Checks::default();
+    for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+        checks.same(&format!("{set}: more than reading takes"), Some(0), held(set).map(|held| held & !READ));
+    }
+    run.report()?;
+    checks.done(&status)
+}
+
+/// A copy of the program that every user can start.
+fn copy() -> Outcome<(tempfile::TempDir, std::path::PathBuf)> {
     let folder = tempfile::tempdir()?;
     let copy = folder.path().join("netstat-deep");
-    std::fs::copy(exe, &copy)?;
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(folder.path(), readable)?;
+    std::fs::copy(env!("CARGO_BIN_EXE_netstat-deep"), &copy)?;
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok((folder, copy))
+}
+
+/// Two capabilities are enough to count; what the others give is missing, and said.
+fn two_capabilities(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let inode = lab.server.inside(|| {
+        use std::os::unix::fs::MetadataExt;
+        Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino())
+    })?;
+    let (_folder, copy) = copy()?;
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    let only = "-all,+bpf,+perfmon";
+    for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+        command.arg(format!("{set}={only}"));
+    }
+    command.arg(copy).args(["drops", "--json"]);
+    let to = Family::V4.server(5043);
+    let ([report], told) = inside([tool::start_command(&mut command, window)], super::attached, || {
+        let sent = lab.client.inside(|| {
+            let socket = std::net::UdpSocket::bind("10.77.0.1:0")?;
+            Ok((0..200).filter(|_| socket.send_to(&[0; 18], to).is_ok()).count())
+        })?;
+        Ok(sent as u64)
+    })?;
+    let mut checks = Checks::default();
+    let rows = report.0["drops"].as_array().map_or(&[][..], Vec::as_slice);
+    let here = |row: &&serde_json::Value| row["netns"] == format!("net:[{inode}]") && row["reason"] == "NO_SOCKET";
+    let rows: Vec<_> = rows.iter().filter(here).collect();
+    checks.same("drops", told, rows.iter().filter_map(|row| row["count"].as_u64()).sum());
+    let bare = |row: &&serde_json::Value| row["location"].as_str().is_some_and(|place| place.starts_with("0x"));
+    checks.that(rows.iter().all(bare), "a place has a name without permission for symbols");
+    let symbols =
+        report.0["sources"].as_array().into_iter().flatten().find(|source| source["name"] == "kernel symbols");
+    let reason = symbols.and_then(|source| source["reason"].as_str()).unwrap_or_default();
+    checks.that(reason.contains("CAP_SYSLOG"), format_args!("CAP_SYSLOG is not named in '{reason}'"));
+    let probe = &report.0["self"]["probes"][0];
+    checks.that(probe["nanoseconds_per_hit"].is_null(), "a cost that nobody may know");
+    checks.that(probe["reason"].to_string().contains("CAP_SYS_ADMIN"), format_args!("{probe}"));
+    checks.done(&report)
+}
+
+/// As nobody: exit code 3, and the capabilities by their names.
+fn unprivileged(_: Duration) -> Outcome {
+    let (_folder, copy) = copy()?;
     let output = Command::new(&copy).args(["drops", "--json"]).uid(65_534).gid(65_534).output()?;
     let mut checks = Checks::default();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -32,6 +32,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(families("tcp_no_listener", usual, tcp_no_listener));
     cases.extend(families("udp_buffer", usual, udp_buffer));
     cases.extend(families("firewall_input", with_nft, firewall));
+    cases.extend(families("raw_tracepoint", usual, raw_tracepoint));
     cases.push(Case::new("drops::ttl_v4", usual, ttl));
     cases.push(Case::new("drops::bad_checksum_v4", usual, bad_checksum));
     cases.push(Case::new("drops::rp_filter_v4", usual, rp_filter));
@@ -99,15 +100,26 @@ fn tcp_no_listener(family: Family, window: Duration) -> Outcome {
 }
 
 fn udp_buffer(family: Family, window: Duration) -> Outcome {
+    full_buffer(family, window, &[])
+}
+
+/// The other program, for kernels that refuse typed hooks.
+fn raw_tracepoint(family: Family, window: Duration) -> Outcome {
+    full_buffer(family, window, &["--raw"])
+}
+
+fn full_buffer(family: Family, window: Duration, more: &[&str]) -> Outcome {
     let lab = Lab::new()?;
     let local = family.server(PORT);
     let mut reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&local.to_string(), "force", "4096"])?;
-    let seen = observe(&lab.server, window, || send(&lab, family, EACH, None, local))?;
+    let seen = observe_with(&lab.server, window, more, || send(&lab, family, EACH, None, local))?;
     let lost = seen.told - reader.ask("drain")?;
     let mut checks = Checks::default();
     let row = seen.check(&mut checks, "SOCKET_RCVBUFF", "harmful", "udp_in", lost)?;
     protocol(&mut checks, &seen, "SOCKET_RCVBUFF", family, "udp");
     victim(&mut checks, row, &reader, local, lost);
+    let way = if more.is_empty() { "tp_btf/kfree_skb" } else { "raw_tp/kfree_skb" };
+    checks.same("attached by", Some(way), seen.report.0["self"]["probes"][0]["name"].as_str());
     let (failed, first) = seen.incident("udp_fail_queue_rcv_skb");
     checks.same("failed to queue", lost, failed);
     checks.same("whose queue", Some(u64::from(reader.pid())), first["victim"]["pid"].as_u64());
