@@ -12,8 +12,8 @@ use crate::lab::Namespace;
 use crate::report::{Finding, Report};
 use crate::tool;
 
-/// The program has no way to say that it has taken its first sample, so the traffic waits this long; the check of
-/// the window tells if that was not enough.
+/// The program has no way to say that it has taken its first sample, so the traffic waits this long, and longer in the
+/// longer windows of a second try; the check of the window tells if that was not enough.
 const HEAD_START: Duration = Duration::from_millis(400);
 
 /// A sample is several files, read one after the other: the traffic keeps this far from both ends.
@@ -44,7 +44,7 @@ pub fn side_by_side<const N: usize, T>(
 ) -> Outcome<([Report; N], T)> {
     let runs = netns.map(|netns| tool::start(netns, window));
     let wait = |_: &tool::Run| {
-        sleep(HEAD_START);
+        sleep(HEAD_START.max(window / 5));
         Ok(())
     };
     inside(runs, wait, traffic)

@@ -51,6 +51,13 @@ pub struct Wanted {
     pub only: (u32, u32),
 }
 
+impl Default for Wanted {
+    /// Counts alone.
+    fn default() -> Self {
+        Wanted { rows: ROWS, raw: false, flows: false, stacks: false, events: 0, only: (0, 0) }
+    }
+}
+
 /// What the kernel tells apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Key {
