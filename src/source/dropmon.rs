@@ -24,6 +24,10 @@ use super::netlink::{Dumped, messages};
 
 /// The kernel gathers for one second, then sends.
 const LATE: Duration = Duration::from_millis(1300);
+/// Once it sends, it sends one after the other: after such a pause there are no more.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long is waited at most for what is late.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the end is looked for while nothing comes.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -45,12 +49,15 @@ pub struct Watched {
     pub lost: u64,
     /// Messages that made no sense.
     pub bad: usize,
+    /// False if the kernel still had drops of this window to tell when it was waited for no longer: then the rows are short
+    /// by an unknown number.
+    pub complete: bool,
     /// How long was watched.
     pub seconds: f64,
 }
 
 /// Watches every drop on this machine for as long as `window`, or until `stop`. Returns a second and a bit after, because
-/// the kernel tells so late. The drop monitor is off again however this ends.
+/// the kernel tells so late, or later if there is much to tell. The drop monitor is off again however this ends.
 pub fn watch(window: Duration, stop: &AtomicBool) -> io::Result<Watched> {
     let monitor = Monitor::start()?;
     let mut heard = Heard { begin: since_epoch(), ..Heard::default() };
@@ -60,15 +67,17 @@ pub fn watch(window: Duration, stop: &AtomicBool) -> io::Result<Watched> {
     }
     heard.end = Some(since_epoch());
     let end = Instant::now();
-    while end.elapsed() < LATE {
-        monitor.hear(LATE.saturating_sub(end.elapsed()), |bytes| heard.take(bytes))?;
+    let is_late = |heard: &Heard| end.elapsed() < LATE || heard.last.is_some_and(|last| last.elapsed() < PAUSE);
+    while is_late(&heard) && end.elapsed() < PATIENCE {
+        monitor.hear(LOOK, |bytes| heard.take(bytes))?;
     }
+    let complete = !is_late(&heard);
     let lost = monitor.lost()?;
     monitor.stop()?;
     let mut rows: Vec<Row> = heard.counts.into_iter().map(|(packet, count)| Row { packet, count }).collect();
     rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.packet.cmp(&b.packet)));
     let seconds = end.saturating_duration_since(start).as_secs_f64();
-    Ok(Watched { rows, lost, bad: heard.dumped.bad, seconds })
+    Ok(Watched { rows, lost, bad: heard.dumped.bad, complete, seconds })
 }
 
 /// What was heard so far, by the time at which the kernel dropped it.
@@ -78,16 +87,19 @@ struct Heard {
     /// Absent while the window lasts.
     end: Option<u64>,
     counts: HashMap<Packet, u64>,
+    /// When the last one came that counts.
+    last: Option<Instant>,
     dumped: Dumped,
 }
 
 impl Heard {
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Heard { begin, end, counts, dumped } = self;
+        let Heard { begin, end, counts, last, dumped } = self;
         messages(bytes, None, dumped, |payload| {
             let Some((packet, time)) = message::parse(payload) else { return false };
             if time >= *begin && end.is_none_or(|end| time <= end) {
                 *counts.entry(packet).or_default() += 1;
+                *last = Some(Instant::now());
             }
             true
         })

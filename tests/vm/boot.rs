@@ -1,5 +1,6 @@
 //! Boots a kernel once, for all trials that ask it.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -44,20 +45,45 @@ impl Boot {
         if output.status.success() { Ok(()) } else { Err(last_line(&output.stderr)) }
     }
 
-    pub fn outcome(&self) -> Result<&Guest, String> {
+    /// What the scenario left behind.
+    pub fn guest(&self) -> Result<&Guest, String> {
         self.guest.get_or_init(|| self.boot()).as_ref().map_err(Clone::clone)
     }
 
     fn boot(&self) -> Result<Guest, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let own = std::env::current_exe().map_err(|e| e.to_string())?;
+        self.run(&folder, &own, &[own.as_os_str()], &[guest::FLAG])?;
+        Ok(Guest { folder })
+    }
+
+    /// Plays the faults of `tests/faults` on this kernel.
+    pub fn faults(&self) -> Result<(), String> {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let faults = build(&["test", "--no-run", "--test", "faults"], "faults")?;
+        // Those start the program where it was built for them. Emulated, that build is too slow.
+        let mut program = release()?.into_os_string();
+        program.push("=");
+        program.push(env!("CARGO_BIN_EXE_netstat-deep"));
+        // Within a window sockets are looked at only where that takes less than a millisecond, which here it does not:
+        // a reader that is too slow can't be told from one that pauses. And an emulated CPU does not keep up with bursts
+        // however long its queue.
+        let not_here = ["--skip", "slow_reader", "--skip", "loops::netdev_max_backlog", "--color", "never"];
+        self.run(&folder, &faults, &[faults.as_os_str(), &program], &not_here)
+    }
+
+    fn run(&self, out: &TempDir, program: &Path, files: &[&OsStr], arguments: &[&str]) -> Result<(), String> {
         let mut command = Command::new(script("run"));
-        command.env("NETSTAT_DEEP", release()?).arg("-o").arg(folder.path()).arg("-f").arg(&own);
-        let output = run(command.args([self.suite, "--"]).arg(&own).arg(guest::FLAG))?;
-        if output.status.success() {
-            return Ok(Guest { folder });
+        command.env("NETSTAT_DEEP", release()?).env("VM_SECONDS", "600").arg("-o").arg(out.path());
+        for file in files {
+            command.arg("-f").arg(file);
         }
-        Err(format!("the guest ended with {}:\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+        let output = run(command.args([self.suite, "--"]).arg(program).args(arguments))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let [said, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        Err(format!("the guest ended with {}:\n{said}{errors}", output.status))
     }
 }
 
@@ -74,13 +100,18 @@ impl Guest {
 
 /// The program as it is installed, built from what lies here: emulated, the other build is too slow.
 fn release() -> Result<PathBuf, String> {
+    build(&["build", "--release", "--bin", "netstat-deep"], "netstat-deep")
+}
+
+/// Where cargo put what it made for `arguments`.
+fn build(arguments: &[&str], name: &str) -> Result<PathBuf, String> {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--release", "--locked", "--message-format", "json-render-diagnostics"]);
-    let output = run(command.args(["--bin", "netstat-deep"]).current_dir(env!("CARGO_MANIFEST_DIR")))?;
-    let messages = output.stdout.split(|&b| b == b'\n');
-    let mut built = messages.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    let program = built.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    program.ok_or_else(|| format!("no release build:\n{}", String::from_utf8_lossy(&output.stderr)))
+    command.args(arguments).args(["--locked", "--message-format", "json-render-diagnostics"]);
+    let output = run(command.current_dir(env!("CARGO_MANIFEST_DIR")))?;
+    let messages = output.stdout.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let mut of = messages.filter(|message| message["target"]["name"] == name);
+    let program = of.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    program.ok_or_else(|| format!("{name} is not built:\n{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 fn script(name: &str) -> PathBuf {

@@ -1,14 +1,16 @@
 //! Inside the guest: a fault of known size, and what the program and the kernel say of it.
 
 use std::fs;
+use std::io;
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
-use std::sync::atomic::AtomicBool;
-use std::thread::sleep;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use netstat_deep::source::dropmon::{self, Row};
+use netstat_deep::source::dropmon::{self, Row, Watched};
 use serde_json::{Value, json};
 
 /// The first argument of this binary inside the guest; behind it, nothing or what to do for the scenario: a word, or the
@@ -91,27 +93,28 @@ fn overflow() {
 
 /// What the drop monitor tells of datagrams that a full receive buffer refuses, and of others to a port without reader.
 fn drop_monitor() {
-    let watching = std::thread::spawn(|| dropmon::watch(Duration::from_secs(2), &AtomicBool::new(false)));
-    sleep(Duration::from_millis(700));
+    let watching = Watching::start();
     let reader = UdpSocket::bind(("10.78.0.1", PORT)).unwrap();
     from_peer(SEND);
     reader.set_nonblocking(true).unwrap();
     let received = std::iter::repeat_with(|| reader.recv(&mut [0; 64])).take_while(Result::is_ok).count() as u64;
     drop(reader);
     from_peer(&KNOCKS.to_string());
-    let watched = watching.join().unwrap().unwrap();
+    let watched = watching.end();
     // More than the kernel's queues hold.
-    let flooded = std::thread::spawn(|| dropmon::watch(Duration::from_secs(4), &AtomicBool::new(false)));
-    sleep(Duration::from_millis(700));
+    let watching = Watching::start();
     from_peer(&FLOOD.to_string());
-    let flooded = flooded.join().unwrap().unwrap();
-    let counted: u64 = flooded.rows.iter().map(|row| row.count).sum();
+    let flooded = watching.end();
+    let ours =
+        flooded.rows.iter().filter(|row| row.packet.ethertype == Some(0x0800) && row.packet.protocol == Some(17));
+    let counted: u64 = ours.map(|row| row.count).sum();
     let row = |row: &Row| {
         json!({"location": row.packet.location, "reason": row.packet.reason, "in_port": row.packet.in_port,
             "ethertype": row.packet.ethertype, "protocol": row.packet.protocol, "count": row.count})
     };
     let rows: Vec<Value> = watched.rows.iter().map(row).collect();
-    let told = json!({"rows": rows, "lost": watched.lost, "bad": watched.bad, "overflown": SENT - received,
+    let told = json!({"rows": rows, "lost": watched.lost, "bad": watched.bad,
+        "complete": watched.complete && flooded.complete, "overflown": SENT - received,
         "flood": [counted, flooded.lost], "device": fs::read_to_string("/sys/class/net/va/ifindex").unwrap().trim()});
     fs::write("/out/dropmon.json", told.to_string()).unwrap();
     // One that was killed leaves it on, and the next one takes it over.
@@ -129,6 +132,24 @@ fn drop_monitor() {
     fs::write("/out/dropmon-busy", format!("{:?}", refused.map_err(|e| e.kind()))).unwrap();
     other.kill().unwrap();
     other.wait().unwrap();
+}
+
+/// The drop monitor, watched on a thread until told to end.
+struct Watching(Arc<AtomicBool>, JoinHandle<io::Result<Watched>>);
+
+impl Watching {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || dropmon::watch(Duration::from_secs(60), &seen));
+        sleep(Duration::from_millis(700));
+        Watching(stop, thread)
+    }
+
+    fn end(self) -> Watched {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.join().unwrap().unwrap()
+    }
 }
 
 fn own() -> Command {

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::boot::Guest;
+use crate::boot::{Boot, Guest};
 use crate::guest::{FILES, FLOOD, KNOCKS};
 
-pub type Judge = fn(&Guest) -> Result<(), String>;
+type Judge = fn(&Boot) -> Result<(), String>;
 
 pub const ALL: [(&str, Judge); 6] = [
-    ("schema", schema),
-    ("overflow", overflow),
-    ("only_what_the_kernel_has", only_what_the_kernel_has),
-    ("watching_is_cheap", watching_is_cheap),
-    ("drop_monitor", drop_monitor),
-    ("doctor", doctor),
+    ("schema", |boot| schema(boot.guest()?)),
+    ("overflow", |boot| overflow(boot.guest()?)),
+    ("only_what_the_kernel_has", |boot| only_what_the_kernel_has(boot.guest()?)),
+    ("watching_is_cheap", |boot| watching_is_cheap(boot.guest()?)),
+    ("drop_monitor", |boot| drop_monitor(boot.guest()?)),
+    ("doctor", |boot| doctor(boot.guest()?)),
 ];
 
 /// Every document is what the published schemas promise.
@@ -78,6 +78,7 @@ fn watching_is_cheap(guest: &Guest) -> Result<(), String> {
 fn drop_monitor(guest: &Guest) -> Result<(), String> {
     let told = guest.json("dropmon.json")?;
     same(&(told["lost"].as_u64(), told["bad"].as_u64()), &(Some(0), Some(0)))?;
+    same(&told["complete"], &true.into())?;
     let rows = told["rows"].as_array().ok_or("no rows")?;
     let reasons = rows.iter().any(|row| !row["reason"].is_null());
     let cases = [
@@ -93,7 +94,10 @@ fn drop_monitor(guest: &Guest) -> Result<(), String> {
     }
     let [counted, lost] = [0, 1].map(|at| told["flood"][at].as_u64().unwrap_or_default());
     // How many are lost depends on how fast they come; none may be lost untold.
-    same(&(counted + lost), &FLOOD)?;
+    // A few packets of others may be among the lost.
+    if !(FLOOD..FLOOD + 20).contains(&(counted + lost)) {
+        return Err(format!("{counted} were told and {lost} lost, of {FLOOD}"));
+    }
     same(&guest.text("dropmon-busy")?, &"Err(ResourceBusy)".to_owned())
 }
 

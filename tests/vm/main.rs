@@ -6,8 +6,11 @@
 //! - `boot`: boots a kernel, or says why it can't be had
 //! - `judge`: the trials
 //!
-//! `cargo test --test vm` boots Debian's 6.1. `cargo test --test vm -- --include-ignored` also boots the oldest kernel
-//! that the program promises to work on, and the newest that there is; each fetches a kernel of about 30 MB once.
+//! Then the faults of `tests/faults` are played there, too.
+//!
+//! `cargo test --test vm` boots Debian's 6.1, without the faults. `cargo test --test vm -- --include-ignored` does it all,
+//! and also boots the oldest kernel that the program promises to work on, and the newest that there is; each fetches a
+//! kernel of about 30 MB once. A part of it: `cargo test --test vm -- --include-ignored newest::faults`.
 
 mod boot;
 mod guest;
@@ -38,7 +41,7 @@ fn trials((name, suite, unasked): (&str, &'static str, bool), lacking: Option<&s
     let boot = Arc::new(Boot::new(suite));
     // The kernel is fetched before the trials are listed: one that can't be had makes them ignored, not failed.
     let lacking = lacking.map(str::to_owned).or_else(|| unasked.then(|| boot.fetch().err()).flatten());
-    let trial = |(what, judge): (&str, judge::Judge)| {
+    let trial = |what: &str, unasked: bool, run: fn(&Boot) -> Result<(), String>| {
         let boot = Arc::clone(&boot);
         let named = format!("{name}::{what}");
         match &lacking {
@@ -47,10 +50,12 @@ fn trials((name, suite, unasked): (&str, &'static str, bool), lacking: Option<&s
                 Trial::test(named, move || Err(error.into())).with_kind(reason.clone()).with_ignored_flag(true)
             }
             None => {
-                let trial = Trial::test(named, move || Ok(judge(boot.outcome()?)?));
+                let trial = Trial::test(named, move || Ok(run(&boot)?));
                 if unasked { trial } else { trial.with_kind("only when asked for").with_ignored_flag(true) }
             }
         }
     };
-    judge::ALL.into_iter().map(trial).collect()
+    let mut trials: Vec<Trial> = judge::ALL.into_iter().map(|(what, run)| trial(what, unasked, run)).collect();
+    trials.push(trial("faults", false, Boot::faults));
+    trials
 }

@@ -29,6 +29,8 @@ pub const QUEUE: u32 = 10_000;
 const OURS: Config = Config { mode: 1, truncate: 54, queue: QUEUE };
 /// What may wait for us; the kernel doubles it.
 const RECEIVE_BUFFER: libc::c_int = 8 << 20;
+/// How many messages are taken before the clock is looked at again.
+const BATCH: usize = 1000;
 /// The kernel fills at most 32 KiB (net/netlink/af_netlink.c netlink_recvmsg()).
 const LONGEST: usize = 32 << 10;
 
@@ -72,7 +74,7 @@ impl Monitor {
         }
     }
 
-    /// Hands over what there is, and waits for it if there is nothing yet, as long as `patience`.
+    /// Hands over what there is, but not without end, and waits for it if there is nothing yet, as long as `patience`.
     pub fn hear(&self, patience: Duration, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         match wait(&self.events, patience) {
             Ok(()) => {}
@@ -80,7 +82,7 @@ impl Monitor {
             Err(e) => return Err(e),
         }
         let mut buffer = Vec::with_capacity(LONGEST);
-        loop {
+        for _ in 0..BATCH {
             buffer.clear();
             match rustix::net::recv(&self.events, spare_capacity(&mut buffer), RecvFlags::DONTWAIT) {
                 Ok(_) => each(&buffer)?,
@@ -90,6 +92,7 @@ impl Monitor {
                 Err(e) => return Err(e.into()),
             }
         }
+        Ok(())
     }
 
     /// How many drops were not told since the start.
