@@ -152,7 +152,7 @@ pub struct DropsArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pub rate: u32,
     /// Keep so many rows (reason, place, device, namespace, protocol) apart; more are counted by reason alone
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = crate::source::probe::drops::ROWS, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rows: u32,
     /// Use raw tracepoints, as on kernels that refuse typed ones
     #[arg(long, hide = true)]

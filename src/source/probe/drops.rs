@@ -34,6 +34,9 @@ const REASONS: u32 = 256;
 const WITHOUT_VICTIM: u32 = 0;
 const LEFT_OUT: u32 = 1;
 
+/// Rows that are kept apart, unless told otherwise.
+pub const ROWS: u32 = 4096;
+
 /// What is to be kept besides the counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
