@@ -111,11 +111,19 @@ SEC("tp_btf/udp_fail_queue_rcv_skb") int udp_fail(u64 *args)
 	return add(&hit, 0);
 }
 
-/* struct sock *sk, struct proto *prot, long allocated, int kind */
+/* struct sock *sk, struct proto *prot, long allocated, int kind
+ *
+ * The code: 1 for receiving, and 2 if the protocol is below the first of its limits (tcp_mem, udp_mem): then it was the
+ * socket's memory cgroup that refused (net/core/sock.c __sk_mem_raise_allocated()).
+ */
 SEC("tp_btf/sock_exceed_buf_limit") int exceed(u64 *args)
 {
 	struct hit hit = { .hook = SOCK_EXCEED_BUF_LIMIT, .code = (int)args[3] };
 	struct proto *prot = (void *)args[1];
+	long low = 0;
+	long *limits = GET(prot, sysctl_mem);
+	if (!bpf_probe_read_kernel(&low, sizeof(low), limits) && (long)args[2] < low)
+		hit.code |= 2;
 	socket(&hit, (void *)args[0]);
 	return add(&hit, NAME_OF(prot));
 }

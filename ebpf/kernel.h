@@ -118,6 +118,7 @@ struct request_sock {
 
 struct proto {
 	char name[32];
+	long *sysctl_mem;
 };
 
 struct neigh_table {

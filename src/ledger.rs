@@ -78,7 +78,7 @@ pub fn solve(
     stages: &[&'static Stage],
     changes: &Changes,
     sockets: Option<&Sockets>,
-    uncounted: &[Uncounted],
+    uncounted: &mut [Uncounted],
 ) -> (Vec<Line>, Totals) {
     let mut nodes: BTreeMap<&'static str, Node> = BTreeMap::new();
     for counter in stages.iter().flat_map(|stage| stage.counters) {
@@ -322,7 +322,7 @@ impl Node {
 
 /// Counters that also hold packets of other ways, and probes, explain at most what is missing; then what is within the
 /// uncertainty is no longer called unexplained.
-fn explain_missing(stages: &[&'static Stage], changes: &Changes, uncounted: &[Uncounted], lines: &mut [Line]) {
+fn explain_missing(stages: &[&'static Stage], changes: &Changes, uncounted: &mut [Uncounted], lines: &mut [Line]) {
     for counter in stages.iter().flat_map(|stage| stage.counters) {
         let Some(Flow::MayExplain { at, from }) = counter.flow else { continue };
         let explained = take_missing(lines, from, &[0, 1], changes.delta(counter).unwrap_or(0));
@@ -334,8 +334,9 @@ fn explain_missing(stages: &[&'static Stage], changes: &Changes, uncounted: &[Un
             }
         }
     }
-    for Uncounted { at, from, v6, packets, unwanted, reason } in uncounted {
-        let explained = take_missing(lines, from, &[usize::from(*v6)], *packets);
+    for Uncounted { at, from, v6, packets, unwanted, reason, explained } in uncounted {
+        *explained = take_missing(lines, from, &[usize::from(*v6)], *packets);
+        let explained = *explained;
         if let Some(line) = lines.iter_mut().find(|line| line.stage == *at).filter(|_| explained > 0) {
             more(if *unwanted { &mut line.unwanted } else { &mut line.lost }, explained);
             line.scope = line.scope.or(Some(Scope::Netns));

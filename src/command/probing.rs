@@ -1,5 +1,7 @@
 //! The probes beside the counters of `rx`: what they saw of the observed namespace, and what the ledger may make of it.
 
+use std::collections::BTreeMap;
+
 use crate::cli::Probes;
 use crate::drops::{DropWatch, Only, Window};
 use crate::error::Error;
@@ -72,7 +74,17 @@ fn one(drop: &Drop) -> Option<Uncounted> {
         packets: drop.count,
         unwanted: reason.harm == Harm::Harmless,
         reason: reason.name,
+        explained: 0,
     })
+}
+
+/// What the ledger has explained by them, for each reason.
+pub fn explained(uncounted: &[Uncounted]) -> BTreeMap<&'static str, u64> {
+    let mut explained = BTreeMap::new();
+    for one in uncounted {
+        *explained.entry(one.reason).or_default() += one.explained;
+    }
+    explained
 }
 
 #[cfg(test)]
@@ -84,7 +96,7 @@ mod tests {
         let sent = Drop { direction: Some(Direction::Out), ..Drop::example("NETFILTER_DROP", 5) };
         let v6 = Drop { network: Some("ipv6".into()), ..Drop::example("NETFILTER_DROP", 7) };
         let drops = vec![Drop::example("NETFILTER_DROP", 3), sent, v6, Drop::example("SOCKET_RCVBUFF", 9)];
-        let found = uncounted(Some(&Probed { drops, incidents: Vec::new() }));
+        let found = uncounted(Some(&Probed { drops, ..Probed::default() }));
         let found: Vec<_> = found.iter().map(|one| (one.at, one.from, one.v6, one.packets)).collect();
         assert_eq!(found, [("netfilter", "ip_in", false, 3), ("netfilter", "ip_in", true, 7)]);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
-use super::probing::{Probing, Seen, uncounted};
+use super::probing::{Probing, Seen, explained, uncounted};
 use crate::cli::{Format, Probes, RxArgs};
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
@@ -123,7 +123,18 @@ impl Run<'_> {
         }
         sources.extend(seen.status);
         let drops = seen.window;
-        let probed = drops.as_ref().map(|seen| Probed { drops: seen.drops.clone(), incidents: seen.incidents.clone() });
+        let mut probed = drops.as_ref().map(|seen| Probed {
+            drops: seen.drops.clone(),
+            incidents: seen.incidents.clone(),
+            longer: changes.seconds.map_or(0.0, |seconds| (seen.seconds / seconds - 1.0).max(0.0)),
+            ..Probed::default()
+        });
+        let mut uncounted = uncounted(probed.as_ref());
+        let solved = (!changes.since_boot).then(|| ledger::solve(RECEIVE, &changes, sockets.as_ref(), &mut uncounted));
+        let (ledger, totals) = solved.unzip();
+        if let Some(probed) = &mut probed {
+            probed.explained = explained(&uncounted);
+        }
         let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, probed.as_ref()));
         let thresholds = self.thresholds.clone();
         let enter = self.place.enter.clone();
@@ -131,10 +142,6 @@ impl Run<'_> {
         let mut findings = diagnose(RECEIVE, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));
-        let uncounted = uncounted(seen.probed.as_ref());
-        let solved = (!seen.changes.since_boot)
-            .then(|| ledger::solve(RECEIVE, &seen.changes, seen.sockets.as_ref(), &uncounted));
-        let (ledger, totals) = solved.unzip();
         let cpus = seen.changes.table(&groups::CPU).map(|table| table.rows.len()).filter(|cpus| *cpus > 0);
         Ok(Report {
             schema: SCHEMA,

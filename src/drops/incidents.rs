@@ -6,6 +6,7 @@ use super::stream;
 use crate::model::{Harm, Incident, Victim};
 use crate::source::probe::hooks::Hit;
 use crate::source::text;
+use crate::stage::socket_memory::CGROUP_LIMIT;
 
 /// What a hook means: stage, harm, and a sentence.
 fn meaning(hook: &str) -> (&'static str, Harm, &'static str) {
@@ -87,8 +88,12 @@ pub fn describe(hit: &Hit, count: u64, name: &[u8], resets: &HashMap<u32, String
 
 fn code_name(hit: &Hit, resets: &HashMap<u32, String>) -> Option<String> {
     match hit.hook {
-        // net/core/sock.c: SK_MEM_SEND and SK_MEM_RECV.
-        "sock_exceed_buf_limit" => Some(if hit.code == 0 { "sending" } else { "receiving" }.into()),
+        // SK_MEM_SEND and SK_MEM_RECV in include/net/sock.h; the second bit is of `ebpf/hooks.bpf.c`.
+        "sock_exceed_buf_limit" => {
+            let what = if hit.code & 1 == 0 { "sending" } else { "receiving" };
+            let whose = if hit.code & 2 == 0 { "the protocol's limit" } else { CGROUP_LIMIT };
+            Some(format!("{what}, {whose}"))
+        }
         "tcp_send_reset" => {
             let name = resets.get(&u32::try_from(hit.code).ok()?)?;
             Some(name.strip_prefix("SK_RST_REASON_").unwrap_or(name).to_owned())

@@ -91,4 +91,6 @@ pub struct Uncounted {
     pub unwanted: bool,
     /// Why, by the kernel's name for it.
     pub reason: &'static str,
+    /// How many of them were missing there: the ledger says so.
+    pub explained: u64,
 }

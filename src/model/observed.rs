@@ -31,6 +31,10 @@ pub struct Probed {
     pub drops: Vec<Drop>,
     /// What went wrong besides.
     pub incidents: Vec<Incident>,
+    /// By how much the probes watched longer than the counters, as a share: they begin before and end after them.
+    pub longer: f64,
+    /// For reasons that no counter knows: what of their packets was missing in the ledger.
+    pub explained: BTreeMap<&'static str, u64>,
 }
 
 impl Probed {
@@ -96,9 +100,15 @@ impl Observed {
         drops.filter(move |drop| drop.is_for(reason) && drop.direction != Some(Direction::Out))
     }
 
-    /// How many of them there were.
+    /// How many of them there were. Packets that came before or after the counters' window are left out, as far as the
+    /// ledger tells: then a finding says the same number as it does.
     pub fn dropped(&self, reason: &'static str) -> u64 {
-        self.drops_for(reason).map(|drop| drop.count).fold(0, u64::saturating_add)
+        let count = self.drops_for(reason).map(|drop| drop.count).fold(0, u64::saturating_add);
+        let Some(probed) = &self.probed else { return count };
+        // Three times as many as on average may come in that time, and some in any.
+        let outside = (count as f64 * probed.longer * 3.0) as u64 + 3;
+        let missing = probed.explained.get(reason).copied();
+        missing.filter(|missing| *missing > 0 && *missing < count && count - missing <= outside).unwrap_or(count)
     }
 
     /// The number that the probe shows for a drop reason or hook.

@@ -2,7 +2,7 @@
 
 use crate::counters;
 use crate::model::flow::APPLICATION;
-use crate::model::{Flow, Reason, Stage, Unit};
+use crate::model::{Drop, Example, Finding, Flow, Observed, Reason, Rule, Scope, Severity, Stage, Threshold, Unit};
 use crate::source::groups::{ICMP, ICMP6, TCP_EXT};
 
 counters! {
@@ -40,6 +40,68 @@ counters! {
     BUSY_POLL_RX_PACKETS = TCP_EXT.total("BusyPollRxPackets", Unit::Packets);
 }
 
+static PATH_MTU: Rule = Rule {
+    id: "path-mtu-events",
+    title: "Packets are too big for a link on their way",
+    explain: "A packet that must not be fragmented and is larger than the next link's MTU is dropped, and its sender is told \
+              by ICMP (fragmentation needed, packet too big). A few at the start of a connection are how the path's MTU is \
+              found. Many mean that an MTU is set wrong somewhere (a tunnel, a VPN, a cloud network with 1400), or that \
+              those ICMP messages are filtered: then connections stall as soon as they send much. Of IPv4 the kernel has \
+              no counter of such messages alone: what this host itself could not pass on is what the probe sees.",
+    triggers: &[&ICMP6_IN_PKT_TOO_BIGS],
+    seen: &[TOO_BIG],
+    knobs: &[],
+    thresholds: &[Threshold { key: "warning_per_second", default: 10.0, help: "packets/s; own: below, a remark" }],
+    fires: path_mtu,
+    examples: &[
+        Example {
+            what: "one message of packet too big",
+            severity: Some(Severity::Info),
+            observed: || Observed::quiet().with(&ICMP6_IN_PKT_TOO_BIGS, 1),
+        },
+        Example {
+            what: "this router drops 300 packets a second that the next link does not take",
+            severity: Some(Severity::Warning),
+            observed: || Observed::quiet().with_drops(Drop::example(TOO_BIG, 300)),
+        },
+        Example {
+            what: "others tell that a host is not there",
+            severity: None,
+            observed: || Observed::quiet().with(&ICMP_IN_DEST_UNREACHS, 40),
+        },
+    ],
+};
+
+const TOO_BIG: &str = "PKT_TOO_BIG";
+
+fn path_mtu(seen: &Observed, rule: &Rule) -> Vec<Finding> {
+    let (told, dropped) = (seen.delta(&ICMP6_IN_PKT_TOO_BIGS), seen.dropped(TOO_BIG));
+    if told == 0 && dropped == 0 {
+        return Vec::new();
+    }
+    let limit = seen.threshold(rule, "warning_per_second");
+    let many = seen.rate(told.saturating_add(dropped)).is_some_and(|rate| rate > limit);
+    let severity = if many { Severity::Warning } else { Severity::Info };
+    let why = match (told, dropped) {
+        (_, 0) => format!("others told this host {told} times that what it sent over IPv6 was too big for their link"),
+        (0, _) => format!("this host could not pass {dropped} packets on: the next link's MTU is too small"),
+        _ => format!("others told this host so {told} times, and it could not pass {dropped} packets on itself"),
+    };
+    let mut finding = Finding::new(rule, severity, Scope::Netns, dropped, why);
+    if told > 0 {
+        finding.evidence.push(seen.evidence(&ICMP6_IN_PKT_TOO_BIGS, Some(limit)));
+    }
+    if dropped > 0 {
+        finding.evidence.push(seen.probe_evidence(TOO_BIG, dropped, Some(limit)));
+    }
+    finding.no_setting_helps = Some(
+        "compare the MTUs along the way ('tracepath HOST' shows them), and let ICMP 'fragmentation needed' and 'packet \
+         too big' pass every firewall"
+            .into(),
+    );
+    vec![finding]
+}
+
 static REASONS: &[Reason] = &[
     Reason::harmless(
         "QUEUE_PURGE",
@@ -67,6 +129,6 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: REASONS,
-    rules: &[],
+    rules: &[&PATH_MTU],
     knobs: &[],
 };

@@ -1,7 +1,7 @@
 //! R15, socket memory: what all sockets of a protocol may hold together.
 
 use crate::counters;
-use crate::model::{Stage, Unit};
+use crate::model::{Example, Finding, Incident, Observed, Rule, Scope, Severity, Stage, Threshold, Unit, Victim};
 use crate::source::groups::{SOCKSTAT, TCP_EXT};
 
 counters! {
@@ -27,6 +27,87 @@ counters! {
     TCP_ABORT_ON_MEMORY = TCP_EXT.total("TCPAbortOnMemory", Unit::Connections);
 }
 
+static CGROUP: Rule = Rule {
+    id: "socket-memory-cgroup-limit",
+    title: "The memory limit of a cgroup refuses memory to its sockets",
+    explain: "What waits in a socket's queues is charged to the memory cgroup of its application as well. A container at its \
+              limit gets no memory for packets: UDP datagrams are dropped, TCP windows shrink and senders stall, although \
+              the machine, the protocol (udp_mem, tcp_mem) and the socket's own buffer have room. No counter of the network \
+              tells; the cgroup's memory.events and memory.stat (sock) do.",
+    triggers: &[],
+    seen: &[EXCEED],
+    knobs: &[],
+    thresholds: &[Threshold {
+        key: "info_below_per_second",
+        default: 1.0,
+        help: "refusals/s below which it is noise; own",
+    }],
+    fires: cgroup_limit,
+    examples: &[
+        Example {
+            what: "200 refusals in a second, far below udp_mem",
+            severity: Some(Severity::Warning),
+            observed: || refused(200, "receiving, its cgroup's limit"),
+        },
+        Example {
+            what: "one refusal in ten seconds",
+            severity: Some(Severity::Info),
+            observed: || {
+                let mut seen = refused(1, "sending, its cgroup's limit");
+                seen.changes.seconds = Some(10.0);
+                seen
+            },
+        },
+        Example {
+            what: "the protocol as a whole is at its limit",
+            severity: None,
+            observed: || refused(200, "receiving, the protocol's limit"),
+        },
+    ],
+};
+
+/// The hook that sees it (include/trace/events/sock.h).
+const EXCEED: &str = "sock_exceed_buf_limit";
+/// Whose limit it was, in the words of the hook.
+pub const CGROUP_LIMIT: &str = "its cgroup's limit";
+
+fn refused(count: u64, how: &str) -> Observed {
+    let incident =
+        Incident { code_name: Some(how.into()), protocol: Some("UDP".into()), ..Incident::example(EXCEED, count) };
+    Observed::quiet().with_incident(incident)
+}
+
+fn cgroup_limit(seen: &Observed, rule: &Rule) -> Vec<Finding> {
+    let is_ours = |incident: &&Incident| {
+        incident.hook == EXCEED && incident.code_name.as_deref().is_some_and(|how| how.ends_with(CGROUP_LIMIT))
+    };
+    let ours: Vec<&Incident> = seen.probed.iter().flat_map(|probed| &probed.incidents).filter(is_ours).collect();
+    let count = ours.iter().map(|incident| incident.count).fold(0, u64::saturating_add);
+    if count == 0 {
+        return Vec::new();
+    }
+    let noise = seen.threshold(rule, "info_below_per_second");
+    let severity = if seen.rate(count).is_some_and(|rate| rate < noise) { Severity::Info } else { Severity::Warning };
+    let mut protocols: Vec<&str> = ours.iter().filter_map(|incident| incident.protocol.as_deref()).collect();
+    protocols.sort_unstable();
+    protocols.dedup();
+    let why = format!(
+        "{} sockets were refused memory {count} times, with the protocol below its limit",
+        protocols.join(", ")
+    );
+    // A refusal is no packet: what was lost by it, the drops tell (PROTO_MEM).
+    let mut finding = Finding::new(rule, severity, Scope::Socket, 0, why);
+    finding.evidence.push(seen.probe_evidence(EXCEED, count, Some(noise)));
+    let victim = |incident: &&Incident| incident.victim.clone().map(|victim| Victim { lost: 0, ..victim });
+    finding.victims = ours.iter().filter_map(victim).take(10).collect();
+    finding.no_setting_helps = Some(
+        "the limit of the container or service is what binds: raise its memory limit (memory.max), or let its readers \
+         keep up"
+            .into(),
+    );
+    vec![finding]
+}
+
 /// R15.
 pub static STAGE: Stage = Stage {
     id: "socket_memory",
@@ -38,6 +119,6 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: &[],
-    rules: &[],
+    rules: &[&CGROUP],
     knobs: &[],
 };

@@ -13,6 +13,8 @@ pub enum Need {
     Conntrack,
     TwoCpus,
     Strace,
+    /// A memory cgroup that limits TCP by itself (version 1).
+    TcpCgroup,
     /// A kernel that takes our programs, and describes its types for them.
     Bpf,
     Bpftrace,
@@ -34,6 +36,7 @@ impl Machine {
             (Need::Conntrack, conntrack()),
             (Need::TwoCpus, two_cpus()),
             (Need::Strace, has_tool("strace", "-V")),
+            (Need::TcpCgroup, tcp_cgroup()),
             (Need::Bpf, bpf()),
             (Need::Tcpdump, has_tool("tcpdump", "--version")),
             (Need::Bpftrace, has_tool("bpftrace", "--version")),
@@ -73,6 +76,14 @@ fn bpf() -> Result<(), String> {
     }
     let secret = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     if secret.contains("[confidentiality]") { Err("this kernel is locked down".into()) } else { Ok(()) }
+}
+
+/// Where memory cgroups of version 1 are.
+pub const MEMORY_CGROUPS: &str = "/sys/fs/cgroup/memory";
+
+fn tcp_cgroup() -> Result<(), String> {
+    let limit = format!("{MEMORY_CGROUPS}/memory.kmem.tcp.limit_in_bytes");
+    if fs::exists(limit).unwrap_or(false) { Ok(()) } else { Err("needs memory cgroups of version 1".into()) }
 }
 
 fn two_cpus() -> Result<(), String> {

@@ -22,6 +22,8 @@ const RULE_IDS: &[&str] = &[
     "conntrack-table-full",
     "udp-receive-buffer-overflow",
     "accept-queue-overflow",
+    "socket-memory-cgroup-limit",
+    "path-mtu-events",
 ];
 
 /// The stages of the receive path, in the order in which a packet meets them.

@@ -3,6 +3,7 @@
 //! Oracle: datagrams sent less datagrams read.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{attached, valid};
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, again};
 use crate::lab::{Family, Lab};
-use crate::need::Need;
+use crate::need::{MEMORY_CGROUPS, Need};
 use crate::observe::inside;
 use crate::report::{Finding, Report};
 use crate::tool;
@@ -28,7 +29,9 @@ pub fn cases() -> Vec<Case> {
     };
     let firewall = both("firewall", &[Need::Namespaces, Need::Nft, Need::Bpf], firewall);
     let buffer = both("udp_buffer", &[Need::Namespaces, Need::Bpf], buffer);
-    firewall.into_iter().chain(buffer).collect()
+    let cgroup =
+        Case::new("drops::rx_with_probes_cgroup_limit", &[Need::Namespaces, Need::Bpf, Need::TcpCgroup], cgroup_limit);
+    firewall.into_iter().chain(buffer).chain([cgroup]).collect()
 }
 
 fn rx<T>(lab: &Lab, window: Duration, traffic: impl FnOnce() -> Outcome<T>) -> Outcome<(Report, T)> {
@@ -89,5 +92,64 @@ fn buffer(family: Family, window: Duration) -> Outcome {
     let drops = report.0["drops"].as_array().map_or(&[][..], Vec::as_slice);
     let full = drops.iter().filter(|drop| drop["reason"] == "SOCKET_RCVBUFF");
     checks.same("SOCKET_RCVBUFF", lost, full.filter_map(|drop| drop["count"].as_u64()).sum());
+    checks.done(&report)
+}
+
+/// A memory cgroup of our own, gone again whatever happens.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new(tcp_bytes: u32) -> Outcome<Self> {
+        let cgroup = Self(PathBuf::from(format!("{MEMORY_CGROUPS}/nsdf-{}.service", std::process::id())));
+        std::fs::create_dir(&cgroup.0)?;
+        std::fs::write(cgroup.0.join("memory.kmem.tcp.limit_in_bytes"), tcp_bytes.to_string())?;
+        Ok(cgroup)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Empty only once the process in it is reaped.
+        for _ in 0..50 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        eprintln!("{} is still there", self.0.display());
+    }
+}
+
+/// A server in a cgroup that allows it 16 KiB of TCP memory reads what a client sends.
+///
+/// Oracle: the cgroup's own memory.kmem.tcp.max_usage_in_bytes, which reaches the limit where memory was refused (what
+/// must not fail is charged all the same).
+const TCP_BYTES: u32 = 16 << 10;
+
+fn cgroup_limit(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let cgroup = Cgroup::new(TCP_BYTES)?;
+    let local = Family::V4.server(OPEN).to_string();
+    let mut server = Actor::start(&lab.server, "nsd-server", "tcp-server", &[&local, "16"])?;
+    std::fs::write(cgroup.0.join("cgroup.procs"), server.pid().to_string())?;
+    let mut client = Actor::start(&lab.client, "nsd-client", "tcp-client", &[])?;
+    let (report, ()) = rx(&lab, window, || {
+        server.tell("sink")?;
+        client.tell(&format!("bulk {local} 4000000"))?;
+        sleep(Duration::from_millis(500));
+        Ok(())
+    })?;
+    let most = std::fs::read_to_string(cgroup.0.join("memory.kmem.tcp.max_usage_in_bytes"))?;
+    drop((server, client));
+    if most.trim().parse::<u32>()? < TCP_BYTES {
+        return again(format_args!("the cgroup refused nothing: it used {} bytes at most", most.trim()));
+    }
+    let mut checks = Checks::default();
+    let all = report.findings("socket-memory-cgroup-limit");
+    checks.same("findings", 1, all.len());
+    let finding = Finding(all.first().copied());
+    checks.that(finding.evidence("drop.sock_exceed_buf_limit").is_some_and(|count| count > 0), "no evidence");
+    let named = finding.victims().iter().any(|victim| victim["comm"] == "nsd-server");
+    checks.that(named, "the server is not named as a victim");
     checks.done(&report)
 }
