@@ -239,6 +239,7 @@ impl DropWatch {
             let Some(&at) = at.get(key) else { continue };
             let end = |end: Option<_>| end.map(|(address, port)| SocketAddr::new(address, port).to_string());
             drops[at].victims.push(Victim {
+                uid: Some(socket.uid),
                 local: end(socket.local),
                 remote: end(socket.remote),
                 lost: socket.packets,
@@ -361,4 +362,41 @@ fn find_owners(drops: &mut [Drop], incidents: &mut [Incident]) -> Option<SourceS
 fn status(name: &str, reason: Option<String>, start: Instant) -> SourceStatus {
     let microseconds = start.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
     SourceStatus { name: name.into(), ok: reason.is_none(), reason, microseconds }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::probe::drops::{Ends, Row};
+
+    fn counts(packets: u64, flow: u64) -> Counts {
+        let key = Key { reason: 3, ..Key::default() };
+        let end = (std::net::IpAddr::from([10, 0, 0, 1]), 53);
+        let ends: Ends = (end, end);
+        Counts {
+            rows: HashMap::from([(key, Row { packets, device: b"eth0".to_vec() })]),
+            flows: HashMap::from([((key, ends), flow)]),
+            unkept: HashMap::from([(3, packets)]),
+            without_socket: packets,
+            left_out: packets,
+            ..Counts::default()
+        }
+    }
+
+    #[test]
+    fn a_window_is_the_difference_of_two_counts() {
+        let grown = since(&counts(10, 7), &counts(4, 2));
+        let rows: Vec<u64> = grown.rows.values().map(|row| row.packets).collect();
+        let flows: Vec<u64> = grown.flows.values().copied().collect();
+        assert_eq!((rows, flows, grown.unkept[&3]), (vec![6], vec![5], 6));
+        assert_eq!((grown.without_socket, grown.left_out), (6, 6));
+        let quiet = since(&counts(4, 2), &counts(4, 2));
+        assert!(quiet.rows.is_empty() && quiet.flows.is_empty() && quiet.unkept.is_empty());
+    }
+
+    #[test]
+    fn a_flow_that_made_room_and_came_back_begins_anew() {
+        let grown = since(&counts(10, 3), &counts(4, 9));
+        assert_eq!(grown.flows.into_values().collect::<Vec<_>>(), [3]);
+    }
 }

@@ -156,6 +156,9 @@ pub struct Victim {
     /// The process's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<String>,
+    /// The user that made its socket, where only the kernel could still tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
     /// Its cgroup's path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,

@@ -112,7 +112,7 @@ fn process(victim: &Victim) -> String {
     match (&victim.comm, victim.pid) {
         (Some(comm), Some(pid)) => format!("{comm}[{pid}]"),
         (None, Some(pid)) => format!("process {pid}"),
-        _ => "process gone or unknown".into(),
+        _ => victim.uid.map_or("process gone or unknown".into(), |uid| format!("process gone or unknown, uid {uid}")),
     }
 }
 

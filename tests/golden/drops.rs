@@ -120,6 +120,16 @@ fn the_parts_of_a_table_add_up_to_the_whole() {
 }
 
 #[test]
+fn a_reason_of_two_protocols_has_a_line_for_each() {
+    let of = |stage: &str, count| Drop { stage: stage.into(), ..drop("NO_SOCKET", Harm::Harmless, count) };
+    let text = screen(&report(vec![of("udp_in", 5), of("tcp_in", 3), of("udp_in", 1)]), By::Reason, true);
+    let lines: Vec<Vec<&str>> =
+        text.lines().filter(|line| line.starts_with("· ")).map(|line| line.split_whitespace().collect()).collect();
+    let found: Vec<[&str; 2]> = lines.iter().map(|words| [words[1], words[5]]).collect();
+    assert_eq!(found, [["6", "udp_in"], ["3", "tcp_in"]], "{text}");
+}
+
+#[test]
 fn an_empty_window_says_so() {
     assert!(screen(&report(Vec::new()), By::Reason, false).contains("nothing dropped"));
 }

@@ -26,10 +26,10 @@ pub(super) struct Group<'a> {
 /// The lines, the most harmful first.
 pub(super) fn groups<'a>(drops: &[&'a Drop], by: By) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
-    let mut at: HashMap<(String, Option<Harm>), usize> = HashMap::new();
+    let mut at: HashMap<(String, Option<(Harm, String)>), usize> = HashMap::new();
     let mut add = |label: String, drop: &'a Drop, count: u64| {
-        // A reason without a name of its own stands for many; a place or device has all harms in one line.
-        let key = (label.clone(), (by == By::Reason).then_some(drop.harm));
+        // A reason means something else at each stage (NO_SOCKET of UDP and of TCP); a place or device has all in one line.
+        let key = (label.clone(), (by == By::Reason).then(|| (drop.harm, drop.stage.clone())));
         let at = *at.entry(key).or_insert_with(|| {
             groups.push(Group { label, harm: drop.harm, count: 0, drops: Vec::new() });
             groups.len() - 1

@@ -322,3 +322,35 @@ pub(super) fn key_of(bytes: &[u8]) -> Key {
         came_in: bytes[27] != 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_that_for_the_arguments_of_the_hook() {
+        let chosen = |words: &[&str]| program(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        let (skb, place, reason, sk) = ("sk_buff *", "void *", "enum skb_drop_reason", "sock *");
+        // 5.10, 6.1, 6.18; and one that nobody has seen yet.
+        assert_eq!(chosen(&[skb, place]), Some("drop2"));
+        assert_eq!(chosen(&[skb, place, reason]), Some("drop3"));
+        assert_eq!(chosen(&[skb, place, reason, sk]), Some("drop4"));
+        assert_eq!(chosen(&[skb, place, reason, sk, "int"]), Some("drop4"));
+        assert_eq!(chosen(&[skb, place, reason, "int"]), Some("drop3"));
+        assert_eq!(chosen(&[place, skb]), None);
+        assert_eq!(chosen(&[]), None);
+    }
+
+    #[test]
+    fn keys_are_read_as_the_program_writes_them() {
+        let mut bytes = [0; DROP];
+        bytes[..8].copy_from_slice(&7_u64.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&6_u32.to_ne_bytes());
+        bytes[20..24].copy_from_slice(&(-14_i32).to_ne_bytes());
+        bytes[24..26].copy_from_slice(&[0x86, 0xdd]);
+        bytes[26..28].copy_from_slice(&[17, 1]);
+        let key = key_of(&bytes);
+        assert_eq!((key.location, key.reason, key.stack), (7, 6, -14));
+        assert_eq!((key.network, key.protocol, key.came_in), (0x86dd, 17, true));
+    }
+}
