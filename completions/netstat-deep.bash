@@ -139,7 +139,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__drops)
-            opts="-i -n -v -h --interval --count --by --reason --netns --dev --harmless --flows --stack --each --pcap --rate --rows --raw --json --jsonl --color --verbose --help"
+            opts="-i -n -v -h --interval --count --watch --by --reason --netns --dev --harmless --flows --stack --each --pcap --rate --rows --raw --json --jsonl --color --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -451,7 +451,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__rx)
-            opts="-i -n -o -v -h --interval --count --dev --netns --output --json --jsonl --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
+            opts="-i -n -o -v -h --interval --count --watch --dev --netns --output --json --jsonl --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -545,7 +545,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__tune)
-            opts="-i -n -o -v -h --interval --count --dev --netns --output --json --jsonl --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
+            opts="-i -n -o -v -h --interval --count --watch --dev --netns --output --json --jsonl --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -64,6 +64,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l verify 
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l confirm-within -d 'Take the change back unless \'netstat-deep confirm\' comes within this time, also if this terminal is lost' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l root-etc -d 'The folder to keep it in, instead of /etc' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l state-dir -d 'Where changes are written down before they are made' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l watch -d 'A live screen: window after window in the same place, until it is interrupted'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l json -d 'One JSON document, the same as --output json'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s v -l verbose -d 'Show the counters that moved too; twice, also those that did not, and the sources'
@@ -91,6 +92,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l rows
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l watch -d 'A live screen: window after window in the same place, until it is interrupted'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l harmless -d 'Show the drops too that nobody needs to care for'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l flows -d 'Keep addresses and ports: also in JSON'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l stack -d 'Keep the kernel\'s call stacks'
@@ -127,6 +129,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l verif
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l confirm-within -d 'Take the change back unless \'netstat-deep confirm\' comes within this time, also if this terminal is lost' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l root-etc -d 'The folder to keep it in, instead of /etc' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l state-dir -d 'Where changes are written down before they are made' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l watch -d 'A live screen: window after window in the same place, until it is interrupted'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l json -d 'One JSON document, the same as --output json'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s v -l verbose -d 'Show the counters that moved too; twice, also those that did not, and the sources'

@@ -70,6 +70,9 @@ pub struct RxArgs {
     /// How many windows, one after the other; 0 is without end
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
     pub count: u64,
+    /// A live screen: window after window in the same place, until it is interrupted
+    #[arg(long, conflicts_with_all = ["count", "output", "json", "jsonl", "root"])]
+    pub watch: bool,
     /// Of the devices, show only this one
     #[arg(long, value_name = "DEVICE")]
     pub dev: Option<String>,
@@ -121,6 +124,9 @@ pub struct DropsArgs {
     /// How many windows, one after the other; 0 is without end
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
     pub count: u64,
+    /// A live screen: window after window in the same place, until it is interrupted
+    #[arg(long, conflicts_with_all = ["count", "json", "jsonl", "each"])]
+    pub watch: bool,
     /// What a line of the table stands for
     #[arg(long, value_enum, default_value_t = By::Reason)]
     pub by: By,
@@ -369,6 +375,11 @@ impl DropsArgs {
 }
 
 impl RxArgs {
+    /// How many windows; 0 is without end.
+    pub fn windows(&self) -> u64 {
+        if self.watch { 0 } else { self.count }
+    }
+
     /// True if a plan is wanted, or a change.
     pub fn plans(&self) -> bool {
         self.change.dry_run || self.change.apply.is_some()

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bar::Bar;
+use super::live::Live;
 use super::rx::{name, now};
 use crate::cli::{By, DropsArgs, Format};
 use crate::drops::{Clock, DropWatch, Only, Window};
@@ -53,11 +54,13 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
     });
     privilege::keep_only_what_is_read_with();
     let view = View { format: args.format(), by: args.by, harmless: args.harmless, verbose: args.verbose };
+    let mut live = Live::begin(args.watch).map_err(Error::output)?;
+    let count = if args.watch { 0 } else { args.count };
     let mut windows = 0;
     loop {
         wait(args, stop, || stream.pass_on(&mut watch, out))?;
         windows += 1;
-        let last = stop.load(Ordering::Relaxed) || windows == args.count;
+        let last = stop.load(Ordering::Relaxed) || windows == count;
         if last {
             watch.end();
         }
@@ -65,8 +68,9 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
         let taken_at = now();
         let window = watch.window().map_err(|e| Error::missing(format!("the probe's counts can't be read: {e}")))?;
         let report = report(window, taken_at, netns.clone(), stream.wanted());
-        render::drops::write(&report, view, out).map_err(Error::output)?;
+        live.show(out, |out| render::drops::write(&report, view, out)).map_err(Error::output)?;
         if last {
+            live.end(out).map_err(Error::output)?;
             return Ok(if stop.load(Ordering::Relaxed) { EXIT_INTERRUPTED } else { 0 });
         }
     }

@@ -8,6 +8,7 @@ pub mod drops;
 pub mod explain;
 pub mod generate;
 pub mod history;
+mod live;
 pub mod panel;
 mod probing;
 pub mod revert;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
+use super::live::Live;
 use super::probing::{Probing, Seen, explained, uncounted};
 use crate::cli::{Format, Probes, RxArgs};
 use crate::diagnose::{diagnose, wanted_knobs};
@@ -88,11 +89,12 @@ impl Run<'_> {
     fn windows(&self, args: &RxArgs, hosts: &[Host], out: &mut (dyn Write + Send)) -> Result<Option<Severity>, Error> {
         let host = hosts.last().unwrap_or(&Host::Live);
         let mut worst = None;
+        let mut live = Live::begin(args.watch).map_err(Error::output)?;
         let mut show = |window: Window, seen: Seen| -> Result<(), Error> {
             let report = self.report(host, window, seen)?;
             worst = worst.max(report.findings.iter().map(|finding| finding.severity).max());
             let look = Look { format: args.format(), verbose: args.verbose };
-            render::write(&report, look, out).map_err(Error::output)
+            live.show(out, |out| render::write(&report, look, out)).map_err(Error::output)
         };
         let mut observer = Observer::new(hosts[0].clone());
         if let [_, after] = hosts {
@@ -103,7 +105,7 @@ impl Run<'_> {
             let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
             let mut windows = 0;
-            while !self.stop.load(Ordering::Relaxed) && (args.count == 0 || windows < args.count) {
+            while !self.stop.load(Ordering::Relaxed) && (args.windows() == 0 || windows < args.windows()) {
                 let bar = Bar::new(self.format, args.interval);
                 let (last, window) = observer.watch(&first, args.interval, self.stop, |share| bar.show(share));
                 bar.clear();
@@ -112,6 +114,7 @@ impl Run<'_> {
                 windows += 1;
             }
         }
+        live.end(out).map_err(Error::output)?;
         Ok(worst)
     }
 

@@ -143,7 +143,7 @@ fn refuse_what_makes_no_sense(args: &RxArgs) -> Result<(), Error> {
     if args.root.is_some() {
         return Err(Error::usage("a recorded tree can't be tuned").hint(hint));
     }
-    if args.interval.is_zero() || args.count != 1 {
+    if args.interval.is_zero() || args.windows() != 1 {
         return Err(Error::usage("a plan is made from one window").hint(hint));
     }
     if args.change.verify.is_some_and(|time| time.is_zero()) {
