@@ -217,6 +217,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_setting_that_is_not_there_forbids_all_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        let (mut change, desk) = change(&["a.a", "b.b"]);
+        desk.values.borrow_mut().remove("b/b");
+        let failed = apply(&mut change, &desk, &journal).unwrap_err();
+        assert!(matches!(failed, Failed::Forbidden(why) if why.len() == 1 && why[0].contains("does not exist")));
+        assert_eq!(desk.values.borrow()["a/a"], "1");
+        assert!(read(folder.path()).unwrap().0.is_empty());
+    }
+
+    #[test]
     fn a_refused_step_undoes_those_before_it() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(folder.path()).unwrap();

@@ -1,9 +1,12 @@
 //! `--confirm-within`: what nobody confirms goes back by itself, also when its guard is killed.
 
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Checks, Outcome, again};
 use crate::need::Need;
+use crate::process::Process;
 use crate::tune::{Fault, run, text};
 
 /// Long enough for the change to be made and judged, short enough for a test.
@@ -13,6 +16,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("confirm::what_is_not_confirmed_goes_back", &[Need::Namespaces], goes_back),
         Case::new("confirm::what_is_confirmed_stays", &[Need::Namespaces], stays),
+        Case::new("confirm::the_guard_survives_its_parent_and_terminal", &[Need::Namespaces], survives),
         Case::new("confirm::the_next_run_finishes_what_a_killed_guard_left", &[Need::Namespaces], killed_guard),
     ]
 }
@@ -46,6 +50,30 @@ fn goes_back(_: Duration) -> Outcome {
     let late = run(fault.state.path(), &["confirm"], &[])?;
     checks.same("exit code of a confirm that is too late", Some(2), late.status.code());
     checks.done(&text(&late))
+}
+
+/// The program is killed with its whole process group, as a lost terminal would, while it still watches whether it
+/// helped.
+fn survives(_: Duration) -> Outcome {
+    let mut fault = Fault::new()?;
+    fault.send_for(8)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netstat-deep"));
+    command.args(["tune", "--apply", "--yes", "--probes", "off", "--confirm-within", "5s", "--verify", "3s"]);
+    command.args(["--netns", &fault.server().name]).arg("--state-dir").arg(fault.state.path());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let mut program = Process(command.spawn()?);
+    if !becomes(&fault, "2", Duration::from_secs(15))? {
+        return again("nothing was changed");
+    }
+    let group = rustix::process::Pid::from_child(&program);
+    for signal in [rustix::process::Signal::HUP, rustix::process::Signal::KILL] {
+        rustix::process::kill_process_group(group, signal)?;
+    }
+    let ended = program.wait()?;
+    let mut checks = Checks::default();
+    checks.that(!ended.success(), "it was not killed");
+    checks.that(becomes(&fault, "1", Duration::from_secs(20))?, "the setting did not go back");
+    checks.done(&"")
 }
 
 fn stays(_: Duration) -> Outcome {

@@ -33,6 +33,7 @@ pub fn cases() -> Vec<Case> {
             refused("mount -t tmpfs -o ro none \"$STATE\"", 2, "can't be written")
         }),
         Case::new("refusals::a_state_folder_that_two_hosts_share", HERE, |_| tampered(shared)),
+        Case::new("refusals::a_reboot_since", HERE, |_| tampered(rebooted)),
         Case::new("refusals::a_journal_that_was_cut", HERE, |_| tampered(cut)),
         Case::new("refusals::a_journal_that_was_cut_twice", HERE, |_| tampered(cut_twice)),
         Case::new("refusals::two_at_once", HERE, two_at_once),
@@ -130,12 +131,23 @@ struct Expected {
 }
 
 fn shared(state: &Path) -> Outcome<Expected> {
+    rewrite(state, "host", "another-machine")?;
+    Ok(Expected { code: 5, value: "2", words: "another host (another-machine)" })
+}
+
+/// The values that were set before a reboot are gone: what is there now is somebody else's.
+fn rebooted(state: &Path) -> Outcome<Expected> {
+    rewrite(state, "boot_id", "00000000-0000-0000-0000-000000000000")?;
+    Ok(Expected { code: 0, value: "2", words: "went with the reboot" })
+}
+
+fn rewrite(state: &Path, field: &str, value: &str) -> Outcome {
     for name in ["000001.json", "000001.copy"] {
         let mut change: serde_json::Value = serde_json::from_slice(&fs::read(state.join(name))?)?;
-        change["host"] = "another-machine".into();
+        change[field] = value.into();
         fs::write(state.join(name), change.to_string())?;
     }
-    Ok(Expected { code: 5, value: "2", words: "another host (another-machine)" })
+    Ok(())
 }
 
 fn cut(state: &Path) -> Outcome<Expected> {
