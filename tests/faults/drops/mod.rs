@@ -6,6 +6,7 @@ mod load;
 mod probed;
 mod process;
 mod reasons;
+mod ring;
 mod stream;
 
 use std::sync::LazyLock;
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const MARGIN: Duration = Duration::from_millis(100);
 
 pub fn cases() -> Vec<Case> {
-    [reasons::cases(), load::cases(), process::cases(), stream::cases(), probed::cases()]
+    [reasons::cases(), load::cases(), process::cases(), stream::cases(), probed::cases(), ring::cases()]
         .into_iter()
         .flatten()
         .collect()
