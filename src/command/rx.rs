@@ -23,6 +23,10 @@ use crate::stage::RECEIVE;
 
 /// Watches the receive path and reports on it, once or window after window.
 pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
+    if args.probes == Probes::On && (args.root.is_some() || args.interval.is_zero()) {
+        return Err(Error::usage("probes see what happens from now on: not a recording, nor the time since boot")
+            .hint("leave --probes on away, or look at a window of this host"));
+    }
     let hosts = args.root.as_deref().map_or_else(|| Ok(vec![Host::Live]), Host::recorded)?;
     let run = Run::new(args, stop)?;
     let worst = run.place.inside(|| run.windows(args, &hosts, out)).flatten()?;

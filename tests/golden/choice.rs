@@ -100,6 +100,7 @@ fn what_makes_no_sense_is_refused_with_two_lines() {
         &["--ignore", "no-such-rule"],
         &["--check=dreadful"],
         &["--netns", "pid:1"],
+        &["--probes", "on"],
         &["--json", "--jsonl"],
         &["--output", "xml"],
         &["--interval", "1y"],

@@ -96,6 +96,10 @@ pub struct Probes {
 impl Probes {
     /// Loads and attaches them. The kernel's types are freed again before this returns.
     pub fn attach(wanted: Wanted) -> Result<Self, Refusal> {
+        // The kernel would say so too, but only after its types were read, which is the dearest part.
+        if !privilege::missing(&["CAP_BPF", "CAP_PERFMON"]).is_empty() {
+            return Err(hook::forbidden("not permitted"));
+        }
         let types = Types::read()?;
         // Before a program runs for the first time, so that no run is left out.
         let stats = enable_stats(Stats::RunTime).ok();
