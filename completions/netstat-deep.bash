@@ -139,7 +139,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__drops)
-            opts="-i -n -v -h --interval --count --watch --by --reason --netns --dev --harmless --flows --stack --each --pcap --rate --rows --raw --json --jsonl --color --verbose --help"
+            opts="-i -n -v -h --interval --count --watch --by --reason --netns --dev --harmless --flows --stack --each --pcap --rate --rows --source --raw --json --jsonl --color --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -187,6 +187,10 @@ _netstat__deep() {
                     ;;
                 --rows)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -W "auto bpf drop-monitor" -- "${cur}"))
                     return 0
                     ;;
                 --color)

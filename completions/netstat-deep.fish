@@ -89,6 +89,9 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l dev 
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l pcap -d 'Write the dropped packets into this file (pcapng), for tcpdump and Wireshark' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l rate -d 'Of single drops, take so many a second and CPU at most; those left out are counted' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l rows -d 'Keep so many rows (reason, place, device, namespace, protocol) apart; more are counted by reason alone' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l source -d 'Where the drops are counted; auto: by the kernel\'s drop monitor if BPF is refused, which tells less' -r -f -a "auto\t'By BPF if it is permitted here, else by the drop monitor'
+bpf\t'By our program in the kernel'
+drop-monitor\t'By the kernel\'s drop monitor: reason, function and protocol only'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"

@@ -160,6 +160,9 @@ pub struct DropsArgs {
     /// Keep so many rows (reason, place, device, namespace, protocol) apart; more are counted by reason alone
     #[arg(long, value_name = "N", default_value_t = crate::source::probe::drops::ROWS, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rows: u32,
+    /// Where the drops are counted; auto: by the kernel's drop monitor if BPF is refused, which tells less
+    #[arg(long, value_enum, default_value_t = Source::Auto)]
+    pub source: Source,
     /// Use raw tracepoints, as on kernels that refuse typed ones
     #[arg(long, hide = true)]
     pub raw: bool,
@@ -175,6 +178,17 @@ pub struct DropsArgs {
     /// Show what the probe cost, and the places; also what the kernel's verifier says if it refuses
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// Where drops are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// By BPF if it is permitted here, else by the drop monitor
+    Auto,
+    /// By our program in the kernel
+    Bpf,
+    /// By the kernel's drop monitor: reason, function and protocol only
+    DropMonitor,
 }
 
 /// What a line of the table of drops stands for.
@@ -364,6 +378,11 @@ pub struct GenerateArgs {
 }
 
 impl DropsArgs {
+    /// How many windows; 0 is without end.
+    pub fn windows(&self) -> u64 {
+        if self.watch { 0 } else { self.count }
+    }
+
     /// The format, however it was asked for.
     pub fn format(&self) -> Format {
         match (self.json, self.jsonl) {

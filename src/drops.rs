@@ -1,7 +1,9 @@
 //! Packets that the kernel drops: what the probe counted, in words.
 
-mod incidents;
+pub mod incidents;
+pub mod monitor;
 mod stream;
+mod victims;
 mod words;
 
 use std::collections::HashMap;
@@ -10,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::model::{
-    Direction, Drop, DropEvent, DropFlow, DropTotals, Harm, Incident, Probe, SourceStatus, Victim, per_second,
+    Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe, SourceStatus, Victim, per_second,
 };
 use crate::source::probe::drops::{Counts, Key, Wanted};
 use crate::source::probe::event::Event;
@@ -139,6 +141,11 @@ impl DropWatch {
         sources.extend(self.find_symbols(&grown));
         let mut drops = self.drops(&grown, seconds);
         let mut incidents = self.incidents(&mut sources);
+        victims::from_hook(&mut drops, &incidents);
+        // A namespace or a device is named by the hooks as well; a drop reason is not.
+        if self.only.reason.is_some() {
+            incidents.clear();
+        }
         sources.extend(find_owners(&mut drops, &mut incidents));
         let mut totals = DropTotals {
             detail_not_kept: grown.unkept.values().sum(),
@@ -147,14 +154,7 @@ impl DropWatch {
             unseen: probes[0].missed.filter(|_| self.only.everything()).unwrap_or(0),
             ..DropTotals::default()
         };
-        for drop in &drops {
-            *match drop.harm {
-                Harm::Harmful => &mut totals.harmful,
-                Harm::Watch => &mut totals.watch,
-                Harm::Harmless => &mut totals.harmless,
-            } += drop.count;
-        }
-        totals.packets = totals.harmful + totals.watch + totals.harmless + totals.unseen;
+        totals.add(&drops);
         Ok(Window { drops, totals, incidents, probes, sources, left_out: grown.left_out, seconds })
     }
 
@@ -168,10 +168,6 @@ impl DropWatch {
                 return Vec::new();
             }
         };
-        // A namespace or a device is named by the hooks as well; a drop reason is not.
-        if self.only.reason.is_some() {
-            return Vec::new();
-        }
         let (hits, unkept) = match hooks.read() {
             Ok(read) => read,
             Err(e) => {
@@ -276,22 +272,22 @@ impl DropWatch {
     fn drop(&self, reason: u32, key: Option<&Key>, packets: u64, seconds: f64) -> Drop {
         let place = |address: u64| self.symbols.get(&address).cloned().unwrap_or_else(|| format!("{address:#x}"));
         let location = key.map(|key| place(key.location));
-        let protocol = key.and_then(protocol);
+        let protocol = key.and_then(|key| protocol(key.protocol));
         let class = Class::of(self.probes.drops.names(), reason, location.as_deref(), protocol.as_deref());
         Drop {
             reason: class.name,
-            reason_number: reason,
+            reason_number: Some(reason),
             subsystem: subsystem(reason),
             likely: class.likely,
             harm: class.harm,
             normal: class.normal,
-            direction: key.and_then(|key| direction(&class.stage, key)),
+            direction: key.and_then(|key| direction(&class.stage, key.came_in)),
             stage: class.stage,
             location,
             device: None,
             netns: key.filter(|key| key.netns != 0).map(|key| format!("net:[{}]", key.netns)),
             netns_name: None,
-            network: key.and_then(network),
+            network: key.and_then(|key| network(key.network)),
             protocol,
             count: packets,
             per_second: per_second(packets, seconds),
@@ -303,10 +299,10 @@ impl DropWatch {
 }
 
 /// A packet that passed a device's receive path came in. Others are told by the stage, as far as that has one direction.
-fn direction(stage: &str, key: &Key) -> Option<Direction> {
+fn direction(stage: &str, came_in: bool) -> Option<Direction> {
     const BEFORE: &[&str] = &["driver_rx", "gro", "backlog", "ingress"];
     const SEND: &[&str] = &["ip_out", "neighbour", "egress", "qdisc", "validate", "driver_tx"];
-    if key.came_in || BEFORE.contains(&stage) {
+    if came_in || BEFORE.contains(&stage) {
         Some(Direction::In)
     } else if SEND.contains(&stage) || stage == "netfilter" {
         Some(Direction::Out)

@@ -1,5 +1,5 @@
 //! `doctor`: what this kernel, these privileges and this container allow, what is lost without each, and how to get it.
-//! It only looks: nothing is loaded, attached or changed.
+//! It attaches its programs to their hooks for a moment, where it may, and else only looks: nothing is changed.
 
 mod abilities;
 mod hooks;
@@ -21,11 +21,13 @@ use crate::source::{Host, genl, place};
 /// Shows the card.
 pub fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<u8, Error> {
     let facts = Facts::look();
-    let hooks = hooks::look(&facts.types);
-    let attachable = hooks.iter().any(|hook| hook.id == hooks::DROPS && hook.found.is_some());
+    let mut hooks = hooks::look(&facts.types);
+    if abilities::may_attach(&facts) {
+        hooks::attempt(&mut hooks);
+    }
     let sources = Observer::new(Host::Live).snapshot().sources;
     let (id, cookie) = place::identity();
-    let (abilities, remedies) = abilities::judge(&facts, attachable, &sources);
+    let (abilities, remedies) = abilities::judge(&facts, &hooks, &sources);
     let card = Card {
         schema: SCHEMA,
         kind: CardKind::Doctor,

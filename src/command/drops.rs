@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bar::Bar;
+use super::drop_monitor;
 use super::live::Live;
 use super::rx::{name, now};
-use crate::cli::{By, DropsArgs, Format};
+use crate::cli::{By, DropsArgs, Format, Source};
 use crate::drops::{Clock, DropWatch, Only, Window};
 use crate::error::{EXIT_INTERRUPTED, Error, near_misses};
 use crate::model::Harm;
@@ -24,7 +25,7 @@ use crate::source::probe::{self, Refusal, privilege};
 use crate::stage;
 
 /// How often an interrupt is looked for while a window passes.
-const GLANCE: Duration = Duration::from_millis(50);
+pub(super) const GLANCE: Duration = Duration::from_millis(50);
 
 /// Watches what the kernel drops and shows it, once or window after window.
 pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
@@ -44,23 +45,35 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
         events: if args.each || args.pcap.is_some() { args.rate } else { 0 },
         only: (number, inode.unwrap_or(0)),
     };
-    let only = Only { reason: reason.map(|reason| reason.0), device: args.dev.clone(), netns: inode };
+    let reason = reason.map(|reason| reason.0);
+    if args.source == Source::DropMonitor {
+        return drop_monitor::run(args, reason.as_deref(), None, out, stop);
+    }
+    let only = Only { reason: reason.clone(), device: args.dev.clone(), netns: inode };
+    let begun = DropWatch::begin(wanted, only);
+    let mut watch = match begun {
+        Ok(watch) => watch,
+        Err(refusal) => {
+            show_verifier(&refusal, args.verbose);
+            if args.source == Source::Auto {
+                return drop_monitor::run(args, reason.as_deref(), Some(refusal), out, stop);
+            }
+            return Err(Error::missing(refusal.what).hint(refusal.todo));
+        }
+    };
     let mut stream = Stream::new(args)?;
-    let mut watch = DropWatch::begin(wanted, only).map_err(|refusal| missing(refusal, args.verbose))?;
     // What is needed of the namespace and the files is open; the rest works with less.
     let netns = netns.map(|place| {
         let (id, cookie) = place.inside(place::identity).unwrap_or_default();
         Netns { id, cookie, name: place.name }
     });
     privilege::keep_only_what_is_read_with();
-    let view = View { format: args.format(), by: args.by, harmless: args.harmless, verbose: args.verbose };
     let mut live = Live::begin(args.watch).map_err(Error::output)?;
-    let count = if args.watch { 0 } else { args.count };
     let mut windows = 0;
     loop {
         wait(args, stop, || stream.pass_on(&mut watch, out))?;
         windows += 1;
-        let last = stop.load(Ordering::Relaxed) || windows == count;
+        let last = stop.load(Ordering::Relaxed) || windows == args.windows();
         if last {
             watch.end();
         }
@@ -68,12 +81,17 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
         let taken_at = now();
         let window = watch.window().map_err(|e| Error::missing(format!("the probe's counts can't be read: {e}")))?;
         let report = report(window, taken_at, netns.clone(), stream.wanted());
-        live.show(out, |out| render::drops::write(&report, view, out)).map_err(Error::output)?;
+        live.show(out, |out| render::drops::write(&report, view(args), out)).map_err(Error::output)?;
         if last {
             live.end(out).map_err(Error::output)?;
             return Ok(if stop.load(Ordering::Relaxed) { EXIT_INTERRUPTED } else { 0 });
         }
     }
+}
+
+/// How they are to be shown.
+pub(super) fn view(args: &DropsArgs) -> View {
+    View { format: args.format(), by: args.by, harmless: args.harmless, verbose: args.verbose }
 }
 
 /// Single drops, as they are shown and kept.
@@ -157,16 +175,16 @@ fn known_reason(name: &str) -> Result<(String, Option<u32>), Error> {
     Err(Error::usage(format!("there is no drop reason '{name}'")).hint(hint))
 }
 
-fn missing(refusal: Refusal, verbose: u8) -> Error {
+/// What the kernel's verifier says, for those who ask.
+fn show_verifier(refusal: &Refusal, verbose: u8) {
     if verbose > 0 {
         for line in &refusal.verifier {
             eprintln!("  {line}");
         }
     }
-    Error::missing(refusal.what).hint(refusal.todo)
 }
 
-fn report(window: Window, taken_at: String, netns: Option<Netns>, streamed: bool) -> Report {
+pub(super) fn report(window: Window, taken_at: String, netns: Option<Netns>, streamed: bool) -> Report {
     let host = &Host::Live;
     let mut own = Own::measure();
     own.probes = window.probes;

@@ -9,7 +9,7 @@ use crate::source::text;
 use crate::stage::socket_memory::CGROUP_LIMIT;
 
 /// What a hook means: stage, harm, and a sentence.
-fn meaning(hook: &str) -> (&'static str, Harm, &'static str) {
+pub fn meaning(hook: &str) -> (&'static str, Harm, &'static str) {
     match hook {
         "udp_fail_queue_rcv_skb" => {
             ("udp_in", Harm::Harmful, "A datagram could not be put into its socket's queue; the error says why.")

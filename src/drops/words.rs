@@ -1,7 +1,6 @@
 //! Words for the numbers of a drop: reason, protocols.
 
 use crate::model::Harm;
-use crate::source::probe::drops::Key;
 use crate::source::reasons::{ReasonNames, subsystem};
 use crate::stage;
 
@@ -21,19 +20,27 @@ pub struct Class {
 impl Class {
     /// By the kernel's reason; where it gives none, by the function that dropped the packet.
     pub fn of(names: &ReasonNames, reason: u32, location: Option<&str>, protocol: Option<&str>) -> Self {
-        let name = match names.get(reason) {
-            Some(name) => name.to_owned(),
-            None if names.is_empty() => NOT_SPECIFIED.into(),
-            None => reason.to_string(),
+        let number = reason.to_string();
+        let name = names.get(reason).or((!names.is_empty()).then_some(number.as_str()));
+        Self::named(name, &subsystem(reason), location, protocol, !names.is_empty())
+    }
+
+    /// By the name of the reason, and the part of the kernel that has it; without one, by the function that dropped the
+    /// packet. `others_named` if this kernel gives reasons.
+    pub fn named(
+        name: Option<&str>,
+        part: &str,
+        location: Option<&str>,
+        protocol: Option<&str>,
+        others_named: bool,
+    ) -> Self {
+        let Some(name) = name.filter(|name| *name != NOT_SPECIFIED).map(str::to_owned) else {
+            return Self::by_place(location, others_named);
         };
-        if name == NOT_SPECIFIED {
-            return Self::by_place(location, !names.is_empty());
-        }
         if let Some((stage, reason)) = stage::reason(&name, protocol) {
             return Class { name, likely: None, harm: reason.harm, normal: reason.normal.into(), stage: stage.into() };
         }
-        let part = subsystem(reason);
-        let (harm, normal, stage) = match part.as_str() {
+        let (harm, normal, stage) = match part {
             "core" if name == "CONSUMED" || name == "NOT_DROPPED_YET" => {
                 (Harm::Harmless, "Not a drop: the packet was used up.".into(), "unknown")
             }
@@ -71,8 +78,8 @@ impl Class {
 }
 
 /// The network protocol, by its EtherType (include/uapi/linux/if_ether.h).
-pub fn network(key: &Key) -> Option<String> {
-    Some(match key.network {
+pub fn network(ethertype: u16) -> Option<String> {
+    Some(match ethertype {
         0 => return None,
         0x0800 => "ipv4".into(),
         0x86dd => "ipv6".into(),
@@ -84,8 +91,8 @@ pub fn network(key: &Key) -> Option<String> {
 }
 
 /// The transport protocol, by its number in the IP header (include/uapi/linux/in.h).
-pub fn protocol(key: &Key) -> Option<String> {
-    Some(match key.protocol {
+pub fn protocol(number: u8) -> Option<String> {
+    Some(match number {
         0 => return None,
         1 => "icmp".into(),
         2 => "igmp".into(),
@@ -124,9 +131,8 @@ mod tests {
 
     #[test]
     fn ports_and_protocols_have_names() {
-        let key = Key { network: 0x86dd, protocol: 58, ..Key::default() };
-        assert_eq!((network(&key), protocol(&key)), (Some("ipv6".into()), Some("icmpv6".into())));
-        let other = Key { network: 0x1234, protocol: 99, ..Key::default() };
-        assert_eq!((network(&other), protocol(&other)), (Some("0x1234".into()), Some("99".into())));
+        assert_eq!((network(0x86dd), protocol(58)), (Some("ipv6".into()), Some("icmpv6".into())));
+        assert_eq!((network(0x1234), protocol(99)), (Some("0x1234".into()), Some("99".into())));
+        assert_eq!((network(0), protocol(0)), (None, None));
     }
 }

@@ -10,8 +10,9 @@ use super::{Harm, Victim};
 pub struct Drop {
     /// The kernel's name for the reason, without `SKB_DROP_REASON_`. `NOT_SPECIFIED` where it gives none.
     pub reason: String,
-    /// Its number on this kernel: others number otherwise.
-    pub reason_number: u32,
+    /// Its number on this kernel: others number otherwise. Absent where only the name is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_number: Option<u32>,
     /// The part of the kernel that names its own reasons: `core`, `mac80211`, `openvswitch`.
     pub subsystem: String,
     /// The reason that the place stands for, where the kernel names none.
@@ -79,7 +80,7 @@ impl Drop {
     pub fn example(reason: &str, count: u64) -> Self {
         Drop {
             reason: reason.into(),
-            reason_number: 0,
+            reason_number: Some(0),
             subsystem: "core".into(),
             likely: None,
             harm: Harm::Harmful,
@@ -158,12 +159,27 @@ pub struct DropTotals {
     pub watch: u64,
     /// Those that nobody misses.
     pub harmless: u64,
-    /// Those that the probe did not see because it was running already: in `packets`, but without a reason.
+    /// Those that were not seen, because the probe was running already or the drop monitor's queues were full: in
+    /// `packets`, but without a reason.
     pub unseen: u64,
     /// Those of which only the reason is known, because the table was full.
     pub detail_not_kept: u64,
     /// Those whose socket is not known, because the table was full.
     pub victims_not_kept: u64,
+}
+
+impl DropTotals {
+    /// Adds up these, and with them all packets.
+    pub fn add(&mut self, drops: &[Drop]) {
+        for drop in drops {
+            *match drop.harm {
+                Harm::Harmful => &mut self.harmful,
+                Harm::Watch => &mut self.watch,
+                Harm::Harmless => &mut self.harmless,
+            } += drop.count;
+        }
+        self.packets = self.harmful + self.watch + self.harmless + self.unseen;
+    }
 }
 
 /// Something that went wrong at one of the kernel's hooks without a packet being freed as dropped, or besides.

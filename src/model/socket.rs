@@ -113,6 +113,12 @@ impl SocketChange {
     pub fn never_drained(&self, looks: u32) -> bool {
         self.looks >= looks && self.queue_min > 0 && self.queue_min >= self.socket.limit / 2
     }
+
+    /// Within the window, the queue was seen below half its limit after it had overflowed: its reader does catch up. What
+    /// the look at the window's end sees may be long after the traffic.
+    pub fn drained(&self) -> bool {
+        self.looks > 1 && self.queue_min < self.socket.limit / 2
+    }
 }
 
 /// What the sockets of a namespace did in the window.
@@ -284,6 +290,7 @@ mod tests {
         };
         assert!(queues([990, 1001, 950]).never_drained(4));
         assert!(!queues([990, 10, 950]).never_drained(4));
+        assert!(queues([990, 10, 950]).drained() && !queues([990, 1001, 950]).drained());
     }
 
     #[test]
@@ -291,7 +298,9 @@ mod tests {
         let watch = SocketWatch::start(sums(&[]));
         let change = watch.end(&sums(&[socket(1, 1000, 5)])).worst.remove(0);
         assert_eq!(change.looks, 1);
-        assert!(!change.never_drained(2));
+        assert!(!change.never_drained(2) && !change.drained());
+        let after_the_traffic = SocketWatch::start(sums(&[])).end(&sums(&[socket(1, 0, 5)])).worst.remove(0);
+        assert!(!after_the_traffic.drained());
     }
 
     #[test]

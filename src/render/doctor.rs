@@ -107,26 +107,42 @@ fn kernel(card: &Card, all: bool, out: &mut dyn Write) -> io::Result<()> {
         (Some(length), _) => format!("its types (BTF, {})", bytes(*length as u64)),
         (None, reason) => format!("no types (BTF): {}", reason.as_deref().unwrap_or("not known")),
     };
-    let found = card.hooks.iter().filter(|hook| hook.found.is_some()).count();
-    let mut parts = vec![types, format!("{found} of {} hooks", card.hooks.len())];
+    let of = |holds: fn(&Hook) -> bool| card.hooks.iter().filter(|hook| holds(hook)).count();
+    // Where none could be tried, those that are there.
+    let hooks = match card.hooks.iter().any(|hook| hook.attached.is_some()) {
+        true => format!("{} of {} hooks attached", of(|hook| hook.attached == Some(true)), card.hooks.len()),
+        false => format!("{} of {} hooks", of(|hook| hook.found.is_some()), card.hooks.len()),
+    };
+    let mut parts = vec![types, hooks];
     match features.drop_reasons {
         Some(0) => parts.push("no drop reasons".into()),
         Some(reasons) => parts.push(format!("{reasons} drop reasons")),
         None => {}
     }
     let mut lines = vec![parts.join(", ")];
-    lines.extend(card.hooks.iter().filter(|hook| all || hook.found.is_none()).map(|hook| line(hook, all)));
+    if all {
+        lines.extend(card.hooks.iter().flat_map(in_full));
+    } else {
+        let trouble = card.hooks.iter().filter_map(|hook| Some((hook.reason.as_deref()?, hook.id.as_str())));
+        lines.extend(by_reason(trouble));
+    }
     section("kernel", &lines, out)
 }
 
-fn line(hook: &Hook, all: bool) -> String {
+/// A hook, and what the verifier said of its program.
+fn in_full(hook: &Hook) -> Vec<String> {
     let Hook { id, gives, .. } = hook;
-    match (hook.found, &hook.reason) {
-        (Some(FoundIn::Btf), _) => format!("✓ {id}: {gives}"),
-        (Some(FoundIn::Tracefs), _) => format!("✓ {id} (tracefs): {gives}"),
-        (None, Some(reason)) if all => format!("✗ {id}: {gives}; {reason}"),
-        (None, _) => format!("✗ {id}: {gives}"),
-    }
+    let state = match (hook.attached, hook.found) {
+        (Some(true), _) => ", attached",
+        (None, Some(FoundIn::Btf)) => "",
+        (_, Some(FoundIn::Tracefs)) => ", in tracefs",
+        _ => "",
+    };
+    let line = match &hook.reason {
+        None => format!("✓ {id}{state}: {gives}"),
+        Some(reason) => format!("✗ {id}: {gives} {reason}"),
+    };
+    [line].into_iter().chain(hook.verifier.iter().map(|said| format!("  {said}"))).collect()
 }
 
 fn privileges(card: &Card, out: &mut dyn Write) -> io::Result<()> {

@@ -151,13 +151,15 @@ fn notes(report: &Report, totals: &DropTotals, view: View, out: &mut dyn Write) 
         notes.push(format!("the sockets of {} packets were not kept: too many", grouped(totals.victims_not_kept)));
     }
     if totals.unseen > 0 {
-        notes.push(format!("{} packets were dropped while the probe was at work: unseen", grouped(totals.unseen)));
+        notes.push(format!("{} more packets were dropped: only their number is known", grouped(totals.unseen)));
     }
     if let Some(left_out) = report.own.events_lost.filter(|left_out| *left_out > 0) {
         notes.push(format!("{} single drops were left out of the stream, but counted (--rate)", grouped(left_out)));
     }
-    let failed = report.sources.iter().filter(|source| !source.ok);
-    notes.extend(failed.filter_map(|source| Some(format!("{}: {}", source.name, source.reason.as_ref()?))));
+    // One that gave rows may have left something out.
+    notes.extend(
+        report.sources.iter().filter_map(|source| Some(format!("{}: {}", source.name, source.reason.as_ref()?))),
+    );
     if view.verbose > 0 {
         for probe in &report.own.probes {
             match (probe.hits, probe.nanoseconds_per_hit) {

@@ -106,19 +106,26 @@ pub struct Btf {
     pub reason: Option<String>,
 }
 
-/// A tracepoint that the program wants to count at.
+/// A tracepoint that the program counts at.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Hook {
     /// Its group and name: `skb:kfree_skb`.
-    pub id: &'static str,
+    pub id: String,
     /// What is counted there.
     pub gives: &'static str,
     /// Where this kernel says that it has it; absent if it does not, or does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<FoundIn>,
-    /// Why it was not found.
+    /// Whether our program could be attached to it just now; absent where that was not tried, for want of what all of them
+    /// need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached: Option<bool>,
+    /// Why it was not found, or not attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The verifier's last lines, if it refused the program.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verifier: Vec<String>,
 }
 
 /// Where a hook was found.

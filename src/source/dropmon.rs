@@ -41,7 +41,7 @@ pub struct Row {
 }
 
 /// What the drop monitor told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Watched {
     /// The most frequent first.
     pub rows: Vec<Row>,
@@ -54,6 +54,15 @@ pub struct Watched {
     pub complete: bool,
     /// How long was watched.
     pub seconds: f64,
+    /// Until when.
+    pub end: SystemTime,
+}
+
+impl Default for Watched {
+    /// Nothing, as if nothing had been watched yet.
+    fn default() -> Self {
+        Watched { rows: Vec::new(), lost: 0, bad: 0, complete: false, seconds: 0.0, end: UNIX_EPOCH }
+    }
 }
 
 /// Watches every drop on this machine for as long as `window`, or until `stop`. Returns a second and a bit after, because
@@ -66,7 +75,7 @@ pub fn watch(window: Duration, stop: &AtomicBool) -> io::Result<Watched> {
         monitor.hear(LOOK.min(window.saturating_sub(start.elapsed())), |bytes| heard.take(bytes))?;
     }
     heard.end = Some(since_epoch());
-    let end = Instant::now();
+    let (ended, end) = (SystemTime::now(), Instant::now());
     let is_late = |heard: &Heard| end.elapsed() < LATE || heard.last.is_some_and(|last| last.elapsed() < PAUSE);
     while is_late(&heard) && end.elapsed() < PATIENCE {
         monitor.hear(LOOK, |bytes| heard.take(bytes))?;
@@ -77,7 +86,7 @@ pub fn watch(window: Duration, stop: &AtomicBool) -> io::Result<Watched> {
     let mut rows: Vec<Row> = heard.counts.into_iter().map(|(packet, count)| Row { packet, count }).collect();
     rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.packet.cmp(&b.packet)));
     let seconds = end.saturating_duration_since(start).as_secs_f64();
-    Ok(Watched { rows, lost, bad: heard.dumped.bad, complete, seconds })
+    Ok(Watched { rows, lost, bad: heard.dumped.bad, complete, seconds, end: ended })
 }
 
 /// What was heard so far, by the time at which the kernel dropped it.

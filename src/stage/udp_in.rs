@@ -224,6 +224,10 @@ impl Cause {
                 }
             }
         }
+        if *self != Cause::SlowReader && !worst.drained() {
+            finding.why += "; how the queue behaved in between is not known: if the reader is too slow rather than \
+                            pausing, a larger buffer fills as well";
+        }
     }
 }
 

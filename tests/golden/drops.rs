@@ -10,7 +10,7 @@ fn drop(reason: &str, harm: Harm, count: u64) -> Drop {
     let normal = netstat_deep::stage::reason(reason, None).map_or("Nobody knows.", |(_, reason)| reason.normal);
     Drop {
         reason: reason.into(),
-        reason_number: 6,
+        reason_number: Some(6),
         subsystem: "core".into(),
         likely: None,
         harm,

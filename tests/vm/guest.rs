@@ -13,15 +13,19 @@ use jiff::Timestamp;
 use netstat_deep::source::dropmon::{self, Row, Watched};
 use serde_json::{Value, json};
 
+use crate::{drops, seccomp};
+
 /// The first argument of this binary inside the guest; behind it, nothing or what to do for the scenario: a word, or the
 /// number of datagrams to send to a port without reader.
 pub const FLAG: &str = "--guest";
-const SEND: &str = "send";
+pub const SEND: &str = "send";
+pub const FEW: &str = "few";
+pub const NO_BPF: &str = "no-bpf";
 const WATCH: &str = "watch";
-const SENT: u64 = 2000;
+pub const SENT: u64 = 2000;
 pub const KNOCKS: u64 = 30;
 pub const FLOOD: u64 = 40_000;
-const PORT: u16 = 5300;
+pub const PORT: u16 = 5300;
 
 /// The kernel's own words, kept to compare.
 pub const FILES: [&str; 3] = ["snmp", "netstat", "snmp6"];
@@ -44,12 +48,15 @@ pub fn play() {
             let _killed_before = dropmon::watch(Duration::from_secs(60), &AtomicBool::new(false));
             return;
         }
+        Some(FEW) => drops::become_with_few(&std::env::args().skip(3).collect::<Vec<_>>()),
+        Some(NO_BPF) => panic!("{}", seccomp::become_without_bpf("netstat-deep", std::env::args().skip(3))),
         Some(knocks) => return knock(knocks.parse().unwrap()),
         None => {}
     }
     assert!(Command::new("sh").args(["-ec", PEER]).status().unwrap().success(), "no peer");
     overflow();
     drop_monitor();
+    drops::play();
     keep("doctor.json", &["doctor", "--json"]);
     fs::copy("/sys/kernel/tracing/available_events", "/out/events").unwrap();
     keep("since-boot.json", &["rx", "--json", "--interval", "0"]);
@@ -66,7 +73,7 @@ fn keep(name: &str, arguments: &[&str]) {
     fs::write(format!("/out/{name}"), output.stdout).unwrap();
 }
 
-fn program(arguments: &[&str]) -> Command {
+pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new("netstat-deep");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -76,7 +83,7 @@ fn program(arguments: &[&str]) -> Command {
 /// not lost.
 fn overflow() {
     let reader = UdpSocket::bind(("10.78.0.1", PORT)).unwrap();
-    let watching = program(&["rx", "--json", "--interval", "4s"]).spawn().unwrap();
+    let watching = program(&["rx", "--json", "--probes", "off", "--interval", "4s"]).spawn().unwrap();
     sleep(Duration::from_millis(1500));
     let begin = Timestamp::now();
     from_peer(SEND);
@@ -152,11 +159,11 @@ impl Watching {
     }
 }
 
-fn own() -> Command {
+pub fn own() -> Command {
     Command::new(std::env::current_exe().unwrap())
 }
 
-fn from_peer(what: &str) {
+pub fn from_peer(what: &str) {
     let own = std::env::current_exe().unwrap();
     let sender = ["netns", "exec", "peer", own.to_str().unwrap(), FLAG, what];
     assert!(Command::new("ip").args(sender).status().unwrap().success(), "nothing sent");

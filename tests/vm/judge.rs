@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::boot::{Boot, Guest};
 use crate::guest::{FILES, FLOOD, KNOCKS};
 
-type Judge = fn(&Boot) -> Result<(), String>;
+pub type Judge = fn(&Boot) -> Result<(), String>;
 
 pub const ALL: [(&str, Judge); 6] = [
     ("schema", |boot| schema(boot.guest()?)),
@@ -21,17 +21,23 @@ pub const ALL: [(&str, Judge); 6] = [
 
 /// Every document is what the published schemas promise.
 fn schema(guest: &Guest) -> Result<(), String> {
-    let report = include_str!("../../man/netstat-deep-1.schema.json");
-    let card = include_str!("../../man/netstat-deep-doctor-1.schema.json");
-    for (name, promise) in [("window.json", report), ("since-boot.json", report), ("doctor.json", card)] {
-        let promise = serde_json::from_str(promise).map_err(|e| e.to_string())?;
-        let validator = jsonschema::validator_for(&promise).map_err(|e| e.to_string())?;
-        let document = guest.json(name)?;
-        let errors: Vec<String> =
-            validator.iter_errors(&document).map(|error| format!("{name}: {}: {error}", error.instance_path)).collect();
-        same(&errors.join("\n"), &String::new())?;
+    for name in ["window.json", "since-boot.json", "doctor.json"] {
+        valid(name, &guest.json(name)?)?;
     }
     Ok(())
+}
+
+/// A document is what its schema promises.
+pub fn valid(name: &str, document: &Value) -> Result<(), String> {
+    let promise = match document["kind"].as_str() {
+        Some("doctor") => include_str!("../../man/netstat-deep-doctor-1.schema.json"),
+        _ => include_str!("../../man/netstat-deep-1.schema.json"),
+    };
+    let promise = serde_json::from_str(promise).map_err(|e| e.to_string())?;
+    let validator = jsonschema::validator_for(&promise).map_err(|e| e.to_string())?;
+    let errors: Vec<String> =
+        validator.iter_errors(document).map(|error| format!("{name}: {}: {error}", error.instance_path)).collect();
+    same(&errors.join("\n"), &String::new())
 }
 
 /// Each datagram that the reader did not find is counted, in its place, at its victim.
@@ -108,6 +114,8 @@ fn doctor(guest: &Guest) -> Result<(), String> {
     for hook in card["hooks"].as_array().ok_or("no hooks")? {
         let id = hook["id"].as_str().ok_or("no id")?;
         same(&(id, hook["found"].is_string()), &(id, events.contains(&id)))?;
+        // Our program is taken wherever its hook is there.
+        same(&(id, &hook["attached"], &hook["reason"]), &(id, &events.contains(&id).into(), &Value::Null))?;
     }
     for ability in card["abilities"].as_array().ok_or("no abilities")? {
         same(&(&ability["id"], &ability["missing"]), &(&ability["id"], &Value::Array(Vec::new())))?;
@@ -175,6 +183,6 @@ fn tables(guest: &Guest) -> Result<BTreeMap<String, i64>, String> {
     Ok(values)
 }
 
-fn same<T: PartialEq + std::fmt::Debug + ?Sized>(found: &T, expected: &T) -> Result<(), String> {
+pub fn same<T: PartialEq + std::fmt::Debug + ?Sized>(found: &T, expected: &T) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("found {found:?}, expected {expected:?}")) }
 }

@@ -5,6 +5,7 @@
 //! - `guest`: what happens inside
 //! - `boot`: boots a kernel, or says why it can't be had
 //! - `judge`: the trials
+//! - `drops`: of those, the ones on drops of known number, both sides
 //!
 //! Then the faults of `tests/faults` are played there, too.
 //!
@@ -13,8 +14,11 @@
 //! kernel of about 30 MB once. A part of it: `cargo test --test vm -- --include-ignored newest::faults`.
 
 mod boot;
+mod drops;
 mod guest;
 mod judge;
+#[path = "../support/seccomp.rs"]
+mod seccomp;
 
 use std::sync::Arc;
 
@@ -55,7 +59,8 @@ fn trials((name, suite, unasked): (&str, &'static str, bool), lacking: Option<&s
             }
         }
     };
-    let mut trials: Vec<Trial> = judge::ALL.into_iter().map(|(what, run)| trial(what, unasked, run)).collect();
+    let mut trials: Vec<Trial> =
+        judge::ALL.into_iter().chain(drops::ALL).map(|(what, run)| trial(what, unasked, run)).collect();
     trials.push(trial("faults", false, Boot::faults));
     trials
 }

@@ -2,7 +2,7 @@
 
 use super::Facts;
 use crate::model::SourceStatus;
-use crate::report::card::{Ability, Capability, Remedy};
+use crate::report::card::{Ability, Capability, Hook, Remedy};
 use crate::source::privilege::Status;
 
 /// A capability: its name, its number in include/uapi/linux/capability.h, what it is good for.
@@ -27,14 +27,14 @@ pub fn capabilities(status: &Status) -> Vec<Capability> {
 }
 
 /// Judges everything that the program can do, and says how to get what it can't.
-pub fn judge(facts: &Facts, attachable: bool, sources: &[SourceStatus]) -> (Vec<Ability>, Vec<Remedy>) {
+pub fn judge(facts: &Facts, hooks: &[Hook], sources: &[SourceStatus]) -> (Vec<Ability>, Vec<Remedy>) {
     let abilities = [
         ("counters", "what came in, where it was lost, which setting binds", "there is no report", counters(sources)),
         (
             "drops",
             "every dropped packet by reason, place and device (BPF)",
             "drops have counters, but no reason, place or flow",
-            drops(facts, attachable),
+            drops(facts, hooks),
         ),
         ("drop-monitor", "the same without BPF, at a higher cost", "drops have no fall-back", drop_monitor(facts)),
         ("symbols", "names of the functions that drop packets", "places of drops stay bare addresses", symbols(facts)),
@@ -75,16 +75,32 @@ fn counters(sources: &[SourceStatus]) -> Wall {
     wall
 }
 
-fn drops(facts: &Facts, attachable: bool) -> Wall {
-    let mut wall = Wall::of(facts, &[BPF, PERFMON, NET_ADMIN]);
-    match &facts.types {
-        Err(e) => {
-            wall.add(format!("the kernel's types (BTF): {}", super::why(e)), "use a kernel with CONFIG_DEBUG_INFO_BTF");
+/// True if nothing is known to stand in the way of programs in the kernel.
+pub fn may_attach(facts: &Facts) -> bool {
+    bpf(facts).missing.is_empty()
+}
+
+fn drops(facts: &Facts, hooks: &[Hook]) -> Wall {
+    let mut wall = bpf(facts);
+    let hook = hooks.iter().find(|hook| hook.id == super::hooks::DROPS);
+    match hook {
+        Some(hook) if facts.types.is_ok() && hook.found.is_none() => {
+            wall.add(format!("the hook {}", hook.id), "use a kernel with tracepoints");
         }
-        Ok(_) if !attachable => {
-            wall.add(format!("the hook {}", super::hooks::DROPS), "use a kernel with tracepoints");
+        Some(Hook { id, attached: Some(false), reason, .. }) => {
+            let why = reason.as_deref().unwrap_or("no reason given");
+            wall.add(format!("the hook {id}: {why}"), "'netstat-deep drops -v' says more");
         }
-        Ok(_) => {}
+        _ => {}
+    }
+    wall
+}
+
+/// What every program in the kernel needs.
+fn bpf(facts: &Facts) -> Wall {
+    let mut wall = Wall::of(facts, &[BPF, PERFMON]);
+    if let Err(e) = &facts.types {
+        wall.add(format!("the kernel's types (BTF): {}", super::why(e)), "use a kernel with CONFIG_DEBUG_INFO_BTF");
     }
     if facts.lockdown.as_deref() == Some("confidentiality") {
         wall.add("a kernel that is not locked down", "boot with lockdown=integrity, or without");

@@ -153,6 +153,13 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
 pub fn forbidden(error: &str) -> Refusal {
     let lacking = privilege::missing(&["CAP_BPF", "CAP_PERFMON"]);
     let what = format!("no program can be loaded into the kernel: {error}");
+    if let (true, Some(bytes)) = (lacking.is_empty(), privilege::locked_memory()) {
+        let what = format!("{what}; here it may lock {bytes} bytes of memory only (RLIMIT_MEMLOCK)");
+        return Refusal::new(
+            what,
+            "run it after 'ulimit -l unlimited', or with CAP_SYS_RESOURCE: then it raises the limit",
+        );
+    }
     if lacking.is_empty() {
         let todo = "the privileges are there: a lockdown, seccomp or a security module forbids it (see 'dmesg')";
         return Refusal::new(what, todo);

@@ -11,13 +11,15 @@ use aya::{Ebpf, EbpfLoader};
 
 use super::bytes::{address, u16_at, u32_at, u64_at};
 use super::hook::{self, Hook};
-use super::{Refusal, Types, map};
+use super::{Refusal, Types, attempt, map};
 use crate::model::Probe;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/hooks.bpf.o"));
 
-/// A hook: its tracepoint, the type of its first argument, and the program for each number of arguments.
+/// A hook: its tracepoint and the group of that, the type of its first argument, and the program for each number of
+/// arguments.
 struct Spec {
+    group: &'static str,
     tracepoint: &'static str,
     first: &'static str,
     programs: &'static [(usize, &'static str)],
@@ -25,16 +27,21 @@ struct Spec {
 
 /// In the order of enum hook in `ebpf/hooks.bpf.c`.
 const SPECS: &[Spec] = &[
-    Spec { tracepoint: "udp_fail_queue_rcv_skb", first: "int", programs: &[(2, "udp_fail")] },
-    Spec { tracepoint: "sock_exceed_buf_limit", first: "sock *", programs: &[(4, "exceed")] },
-    Spec { tracepoint: "sock_rcvqueue_full", first: "sock *", programs: &[(2, "queue_full")] },
-    Spec { tracepoint: "tcp_retransmit_skb", first: "sock *", programs: &[(3, "retransmit3"), (2, "retransmit2")] },
-    Spec { tracepoint: "tcp_retransmit_synack", first: "sock *", programs: &[(2, "synack")] },
-    Spec { tracepoint: "tcp_send_reset", first: "sock *", programs: &[(3, "reset3"), (2, "reset2")] },
-    Spec { tracepoint: "xdp_exception", first: "net_device *", programs: &[(3, "xdp_bad")] },
-    Spec { tracepoint: "xdp_redirect_err", first: "net_device *", programs: &[(4, "xdp_redirect")] },
-    Spec { tracepoint: "net_dev_xmit_timeout", first: "net_device *", programs: &[(2, "timeout")] },
-    Spec { tracepoint: "neigh_timer_handler", first: "neighbour *", programs: &[(2, "neighbour")] },
+    Spec { group: "udp", tracepoint: "udp_fail_queue_rcv_skb", first: "int", programs: &[(2, "udp_fail")] },
+    Spec { group: "sock", tracepoint: "sock_exceed_buf_limit", first: "sock *", programs: &[(4, "exceed")] },
+    Spec { group: "sock", tracepoint: "sock_rcvqueue_full", first: "sock *", programs: &[(2, "queue_full")] },
+    Spec {
+        group: "tcp",
+        tracepoint: "tcp_retransmit_skb",
+        first: "sock *",
+        programs: &[(3, "retransmit3"), (2, "retransmit2")],
+    },
+    Spec { group: "tcp", tracepoint: "tcp_retransmit_synack", first: "sock *", programs: &[(2, "synack")] },
+    Spec { group: "tcp", tracepoint: "tcp_send_reset", first: "sock *", programs: &[(3, "reset3"), (2, "reset2")] },
+    Spec { group: "xdp", tracepoint: "xdp_exception", first: "net_device *", programs: &[(3, "xdp_bad")] },
+    Spec { group: "xdp", tracepoint: "xdp_redirect_err", first: "net_device *", programs: &[(4, "xdp_redirect")] },
+    Spec { group: "net", tracepoint: "net_dev_xmit_timeout", first: "net_device *", programs: &[(2, "timeout")] },
+    Spec { group: "neigh", tracepoint: "neigh_timer_handler", first: "neighbour *", programs: &[(2, "neighbour")] },
 ];
 
 /// Sizes of the structures in `ebpf/hooks.bpf.c`.
@@ -44,6 +51,11 @@ const HITS: usize = 24;
 /// The tracepoints.
 pub fn names() -> impl Iterator<Item = &'static str> {
     SPECS.iter().map(|spec| spec.tracepoint)
+}
+
+/// The tracepoints, each as group and name.
+pub(super) fn tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SPECS.iter().map(|spec| (spec.group, spec.tracepoint))
 }
 
 /// What a hook saw.
@@ -86,15 +98,7 @@ impl HookProbe {
                 .and_then(|program| Hook::attach(&mut ebpf, program, spec.tracepoint, types));
             match attached {
                 Ok(hook) => hooks.push(hook),
-                Err(refusal) => missing.push(Probe {
-                    name: format!("tp_btf/{}", spec.tracepoint),
-                    attached: false,
-                    reason: Some(refusal.what),
-                    hits: None,
-                    missed: None,
-                    nanoseconds_per_hit: None,
-                    verifier: refusal.verifier,
-                }),
+                Err(refusal) => missing.push(attempt::missing(spec.tracepoint, &refusal)),
             }
         }
         Ok(HookProbe { ebpf, hooks, missing })

@@ -1,6 +1,7 @@
 //! Our programs in the kernel (eBPF, `ebpf/*.bpf.c`): loading them, attaching each to its hook, reading their maps. Nothing
 //! is pinned: the kernel takes everything back when this process ends, however it ends.
 
+pub mod attempt;
 mod bytes;
 pub mod drops;
 pub mod event;

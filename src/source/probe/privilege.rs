@@ -18,6 +18,7 @@ pub const CAPABILITIES: &[Capability] = &[
     Capability { number: 19, name: "CAP_SYS_PTRACE", gives: "the processes whose sockets lose packets" },
     Capability { number: 2, name: "CAP_DAC_READ_SEARCH", gives: "the processes of other users" },
     Capability { number: 21, name: "CAP_SYS_ADMIN", gives: "what a probe costs, and other network namespaces" },
+    Capability { number: 24, name: "CAP_SYS_RESOURCE", gives: "room for maps, on kernels until 5.10" },
 ];
 
 /// Gives up, for good, all capabilities but those that reading takes once the programs are attached: maps (before 5.19 a
@@ -30,6 +31,19 @@ pub fn keep_only_what_is_read_with() {
         // To give up what one has is always permitted.
         let _ = set_capabilities(None, CapabilitySets { effective: now.effective & both, permitted: both, ..now });
     }
+}
+
+/// How many bytes of memory this process may lock, if that limits what it can load and can't be raised: where the kernel
+/// counts maps and programs as locked memory (kernel/bpf/syscall.c bpf_map_charge_init(), until 5.10).
+pub fn locked_memory() -> Option<u64> {
+    const CHARGES: &[u8] = b"\0bpf_map_charge_init\0";
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current?;
+    if missing(&["CAP_SYS_RESOURCE"]).is_empty() {
+        return None;
+    }
+    // The functions of the kernel are among its types.
+    let types = std::fs::read(format!("{}/vmlinux", super::TYPES)).unwrap_or_default();
+    types.windows(CHARGES.len()).any(|name| name == CHARGES).then_some(limit)
 }
 
 /// The names of those of `wanted` that this process does not have. CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON.
