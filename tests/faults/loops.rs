@@ -68,8 +68,10 @@ fn closed_loop(lowered: Option<u32>, fault: fn(&Lab) -> Outcome<Fault>) -> Outco
 
     let state = tempfile::tempdir()?;
     let tuned = tune(&lab, state.path(), &mut fault.drive, &mut victim)?;
-    if text(&tuned).contains("no CPU has time left") {
-        return again("the machine was busy with something else");
+    // With other work on these CPUs it can't be seen that packets alone are too many for one of them.
+    let knob = fault.setting.rsplit('/').next().unwrap_or_default();
+    if !text(&tuned).contains(&format!("{knob} ")) || text(&tuned).contains("packets take the time of every CPU") {
+        return again(format_args!("the machine was busy with something else: {}", text(&tuned)));
     }
     let mut checks = Checks::default();
     let verdict = if fault.waits { "pending:" } else { "helped:" };

@@ -25,9 +25,9 @@ pub static OVERFLOW: Rule = Rule {
             help: "time of a CPU, in %, of which none is left above this; own",
         },
         Threshold {
-            key: "idle_percent",
-            default: 25.0,
-            help: "idle time of a CPU, in %, above which it may take more; own",
+            key: "softirq_percent",
+            default: 50.0,
+            help: "softirq time of a CPU, in %: above, packets are what takes its time, below it may take more; own",
         },
         Threshold { key: "warning_per_second", default: 10.0, help: "packets/s lost; netdata's softnet alarm" },
         Threshold { key: "critical_percent", default: 0.1, help: "share of the packets processed that is lost, in %" },
@@ -121,15 +121,16 @@ fn overflow(seen: &Observed, rule: &Rule) -> Vec<Finding> {
         );
         return vec![finding];
     }
-    let (busy, idle) = (100.0 - seen.threshold(rule, "busy_percent"), seen.threshold(rule, "idle_percent"));
-    let is_busy = |(cpu, _): &(u32, u64)| share(seen, &softirq::IDLE, *cpu).is_some_and(|idle| idle <= busy);
-    if !cpus.is_empty() && cpus.iter().all(is_busy) {
-        let others = seen.changes.each(&softirq::IDLE).filter_map(|(instance, _)| match instance {
+    // Programs do not keep a CPU from its packets, as long as softirqs take less than half of it: they go first.
+    let (idle, softirqs) = (100.0 - seen.threshold(rule, "busy_percent"), seen.threshold(rule, "softirq_percent"));
+    let idles = |cpu: u32| share(seen, &softirq::IDLE, cpu).is_some_and(|share| share > idle);
+    let softirqs = |cpu: u32| share(seen, &softirq::SOFTIRQ, cpu).is_some_and(|share| share > softirqs);
+    if !cpus.is_empty() && cpus.iter().all(|(cpu, _)| softirqs(*cpu) && !idles(*cpu)) {
+        let known = seen.changes.each(&softirq::SOFTIRQ).filter_map(|(instance, _)| match instance {
             Instance::Cpu { cpu } => Some(*cpu),
             _ => None,
         });
-        let idle = others.filter(|cpu| share(seen, &softirq::IDLE, *cpu).is_some_and(|share| share >= idle)).collect();
-        spread(seen, cpus[0].0, idle, &mut finding);
+        spread(seen, cpus[0].0, known.filter(|cpu| !softirqs(*cpu)).collect(), &mut finding);
         return vec![finding];
     }
     let from = seen.settings.number(&MAX_BACKLOG.path()).unwrap_or(0);

@@ -5,43 +5,43 @@ use crate::model::{Change, Counter, Finding, Instance, Observed, Suggestion};
 use crate::stage::softirq;
 
 /// The CPU is busy all the time: a longer queue would fill as well. What helps is to let others take part.
-pub fn spread(seen: &Observed, worst: u32, idle: Vec<u32>, finding: &mut Finding) {
+pub fn spread(seen: &Observed, worst: u32, others: Vec<u32>, finding: &mut Finding) {
     let softirqs = share(seen, &softirq::SOFTIRQ, worst).unwrap_or(0.0);
     finding.why += &format!(", and it has no time left: {softirqs:.0} % of it go to softirqs");
     finding.refuse(MAX_BACKLOG.id, "a queue that never drains loses the same, only later");
-    if idle.is_empty() {
+    if others.is_empty() {
         finding.no_setting_helps = Some(
-            "no CPU has time left: make the work per packet cheaper (firewall rules, taps), or let less traffic come"
+            "packets take the time of every CPU: make the work per packet cheaper (firewall rules, taps), or let less traffic come"
                 .into(),
         );
         return;
     }
-    finding.suggestions = masks(seen, &idle);
+    finding.suggestions = masks(seen, &others);
     if finding.suggestions.is_empty() {
         finding.no_setting_helps = Some(
-            "other CPUs have time left, but no device that lost packets here could give them any: RPS spreads flows, \
+            "other CPUs could take more packets, but no device that lost packets here could give them any: RPS spreads flows, \
              and one flow stays on one CPU; or the device is in another network namespace"
                 .into(),
         );
     }
 }
 
-/// RPS masks that let the `idle` CPUs take part, for every queue of the devices that lost packets.
-fn masks(seen: &Observed, idle: &[u32]) -> Vec<Suggestion> {
+/// RPS masks that let the `others` take part, for every queue of the devices that lost packets.
+fn masks(seen: &Observed, others: &[u32]) -> Vec<Suggestion> {
     let lost = |instance: &Instance| {
         let mut devices = seen.changes.each(&RX_DROPPED);
         devices.any(|(device, change)| {
             device == instance && matches!(change, Change::Total { delta: Some(lost), .. } if lost > 0)
         })
     };
-    let why = "lets the CPUs that have time left take part; flows are spread by their hash";
+    let why = "lets the CPUs take part that spend less than half their time on packets; flows are spread by their hash";
     let all = || seen.settings.between("class/net/", "/rps_cpus");
     let queues =
         |device: &str| all().filter(|(middle, _)| middle.split_once('/').is_some_and(|d| d.0 == device)).count();
     let cpus = seen.changes.each(&PROCESSED).count();
     let mask = |(middle, from): (&str, &str)| {
         let (device, queue) = middle.split_once("/queues/")?;
-        let to = with_cpus(from, idle)?;
+        let to = with_cpus(from, others)?;
         // A device with a queue for each CPU spreads by itself.
         let spreads = queues(device) > 1 && queues(device) >= cpus;
         let wanted = to != from && !spreads && lost(&Instance::device(device));
