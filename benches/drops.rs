@@ -4,91 +4,24 @@
 //! datagrams that its firewall drops, each tool in turn, and prints medians: nanoseconds a hit as the kernel itself takes
 //! the time (BPF_ENABLE_STATS, for all alike), and nanoseconds a datagram from its sending to its drop.
 
+#[path = "support/lab.rs"]
+mod lab;
+
 use std::net::UdpSocket;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aya::sys::{Stats, enable_stats};
+use lab::{Lab, RECEIVER, SENDER, Tool, median, run};
 use netstat_deep::source::place::{self, Place};
 
 const TURNS: usize = 7;
 const COUNT: u64 = 300_000;
-const SENDER: &str = "nsdbench-a";
-const RECEIVER: &str = "nsdbench-b";
-
-/// The namespaces, gone again at the end.
-struct Lab;
-
-impl Lab {
-    fn new() -> Self {
-        let lab = Lab;
-        for line in [
-            format!("netns add {SENDER}"),
-            format!("netns add {RECEIVER}"),
-            format!("link add va netns {SENDER} type veth peer name vb netns {RECEIVER}"),
-            format!("-n {SENDER} addr add 10.79.0.1/30 dev va"),
-            format!("-n {RECEIVER} addr add 10.79.0.2/30 dev vb"),
-            format!("-n {SENDER} link set va up"),
-            format!("-n {RECEIVER} link set vb up"),
-        ] {
-            run("ip", &line.split(' ').collect::<Vec<_>>());
-        }
-        let rules = "add table ip t; add chain ip t p { type filter hook prerouting priority -300; policy drop; }";
-        run("ip", &["netns", "exec", RECEIVER, "nft", rules]);
-        std::thread::sleep(Duration::from_millis(500));
-        lab
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for name in [SENDER, RECEIVER] {
-            let _gone_already = Command::new("ip").args(["netns", "del", name]).status();
-        }
-    }
-}
-
-fn run(tool: &str, args: &[&str]) {
-    let status = Command::new(tool).args(args).status();
-    assert!(status.is_ok_and(|status| status.success()), "{tool} {args:?} failed");
-}
-
-/// A tool that watches drops, until it is dropped.
-struct Tool(Child);
-
-impl Drop for Tool {
-    fn drop(&mut self) {
-        let _ended_already = self.0.kill();
-        let _status = self.0.wait();
-    }
-}
-
-impl Tool {
-    fn start(program: &str, args: &[&str]) -> Self {
-        let child = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let tool = Tool(child.unwrap_or_else(|e| panic!("{program}: {e}")));
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !tool.files().contains("prog_id:") {
-            assert!(Instant::now() < deadline, "{program} attaches nothing");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        std::thread::sleep(Duration::from_millis(700));
-        tool
-    }
-
-    fn files(&self) -> String {
-        let files = std::fs::read_dir(format!("/proc/{}/fdinfo", self.0.id())).into_iter().flatten().flatten();
-        files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()
-    }
-
-    /// Hits and nanoseconds of the program that was hit most.
-    fn cost(&self) -> (u64, u64) {
-        let text = self.files();
-        let numbers = |name: &'static str| {
-            text.lines().filter_map(move |line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
-        };
-        numbers("run_cnt:").zip(numbers("run_time_ns:")).max().unwrap_or_default()
-    }
+/// Hits and nanoseconds of the tool's program that was hit most.
+fn cost(tool: &Tool) -> (u64, u64) {
+    let text = tool.files();
+    let numbers =
+        |name: &'static str| text.lines().filter_map(move |line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    numbers("run_cnt:").zip(numbers("run_time_ns:")).max().unwrap_or_default()
 }
 
 /// Sends all datagrams; returns the nanoseconds for each.
@@ -111,6 +44,8 @@ fn main() {
         return;
     }
     let _lab = Lab::new();
+    let rules = "add table ip t; add chain ip t p { type filter hook prerouting priority -300; policy drop; }";
+    run("ip", &["netns", "exec", RECEIVER, "nft", rules]);
     let from = Place::find(SENDER).expect("a namespace that was just made");
     let inode = Place::find(RECEIVER).and_then(|place| place.inside(place::inode)).expect("its inode");
     let inode = inode.unwrap_or(0);
@@ -139,7 +74,7 @@ fn main() {
         for ((_, start), measured) in tools.iter().zip(&mut each) {
             let tool = start();
             let datagram = flood(&from);
-            let (hits, nanoseconds) = tool.as_ref().map(Tool::cost).unwrap_or_default();
+            let (hits, nanoseconds) = tool.as_ref().map(cost).unwrap_or_default();
             assert!(tool.is_none() || hits >= COUNT, "only {hits} hits");
             measured.push((nanoseconds as f64 / hits.max(1) as f64, datagram));
         }
@@ -147,10 +82,6 @@ fn main() {
     println!("{TURNS} turns of {COUNT} drops in netns {inode}; medians in nanoseconds");
     println!("{:<28} {:>8} {:>12}", "", "a hit", "a datagram");
     for ((name, _), measured) in tools.iter().zip(each) {
-        let median = |mut values: Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
         let (hit, datagram): (Vec<f64>, Vec<f64>) = measured.into_iter().unzip();
         println!("{name:<28} {:>8.0} {:>12.0}", median(hit), median(datagram));
     }

@@ -140,7 +140,7 @@ fn in_full(hook: &Hook) -> Vec<String> {
     };
     let line = match &hook.reason {
         None => format!("✓ {id}{state}: {gives}"),
-        Some(reason) => format!("✗ {id}: {gives} {reason}"),
+        Some(reason) => format!("✗ {id}: {reason}. {gives}"),
     };
     [line].into_iter().chain(hook.verifier.iter().map(|said| format!("  {said}"))).collect()
 }
@@ -209,4 +209,28 @@ fn by_reason<'a>(items: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String>
         }
     }
     reasons.into_iter().map(|(reason, names)| format!("✗ {reason}: {}", names.join(", "))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_verifier_said_stands_below_its_hook() {
+        let hook = Hook {
+            id: "net:net_dev_xmit_timeout".into(),
+            gives: "A queue hung.",
+            found: Some(FoundIn::Btf),
+            attached: Some(false),
+            reason: Some("the kernel refuses the program".into()),
+            verifier: vec!["R1 invalid mem access 'inv'".into()],
+        };
+        let refused = [
+            "✗ net:net_dev_xmit_timeout: the kernel refuses the program. A queue hung.",
+            "  R1 invalid mem access 'inv'",
+        ];
+        assert_eq!(in_full(&hook), refused);
+        let attached = Hook { attached: Some(true), reason: None, verifier: Vec::new(), ..hook };
+        assert_eq!(in_full(&attached), ["✓ net:net_dev_xmit_timeout, attached: A queue hung."]);
+    }
 }

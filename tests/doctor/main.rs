@@ -4,11 +4,20 @@
 //! A trial that this machine cannot run is listed as ignored, never as passed.
 
 mod card;
+#[path = "../support/seccomp.rs"]
+mod seccomp;
 mod trials;
 
 use libtest_mimic::{Arguments, Trial};
 
+/// The first argument of this binary that makes it become another program, which may not use BPF.
+const WITHOUT_BPF: &str = "--without-bpf";
+
 fn main() {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(WITHOUT_BPF) {
+        panic!("{}", seccomp::become_without_bpf(words.next().expect("a program"), words));
+    }
     let args = Arguments::from_args();
     let trials = trials::ALL.into_iter().map(|(name, needs, run)| match lacking(needs) {
         None => Trial::test(name, move || Ok(run()?)),

@@ -9,13 +9,16 @@ use crate::card::{Card, run, shell};
 type Trial = fn() -> Result<(), String>;
 
 /// Name, commands that must work here, and what must hold.
-pub const ALL: [(&str, &[&str], Trial); 8] = [
+pub const ALL: [(&str, &[&str], Trial); 11] = [
     ("anybody_gets_a_card", &[], anybody),
     ("the_screen_fits_a_terminal_and_a_pipe_has_no_colours", &[], screen),
     ("root_has_it_all", &[ROOT], root),
     ("nobody_has_counters_and_hears_what_is_missing", &[ROOT, "setpriv --version"], nobody),
     ("each_capability_costs_what_the_card_says", &[ROOT, "setpriv --version"], one_less),
     ("hooks_are_those_of_tracefs", &[EVENTS], hooks),
+    ("hooks_are_tried_where_that_is_permitted", &[ROOT, "test -r /sys/kernel/btf/vmlinux"], attached),
+    ("a_filter_that_forbids_bpf_is_told", &[ROOT], filtered),
+    ("without_locked_memory_bpf_works_or_that_is_told", &[ROOT, "test -r /sys/kernel/btf/vmlinux"], locked),
     ("another_network_namespace_is_told", &["unshare -n true"], network_namespace),
     ("another_user_namespace_is_told", &["unshare -Ur true"], user_namespace),
 ];
@@ -118,6 +121,49 @@ fn hooks() -> Result<(), String> {
         that(works != hook["reason"].is_string(), &card)?;
     }
     that(card.list("hooks").count() > 10, &card)
+}
+
+/// Root's programs are taken; who may load none is not told that each failed.
+fn attached() -> Result<(), String> {
+    let card = Card::of("")?;
+    for hook in card.list("hooks") {
+        same(&(&hook["id"], &hook["attached"]), &(&hook["id"], &hook["found"].is_string().into()))?;
+    }
+    same(&card.works("drops"), &true)?;
+    let card = Card::of("setpriv --bounding-set -bpf,-sys_admin --inh-caps -bpf,-sys_admin")?;
+    that(card.list("hooks").all(|hook| hook["attached"].is_null()), &card)
+}
+
+/// As in a container: root with all capabilities, and yet no BPF.
+fn filtered() -> Result<(), String> {
+    let own = std::env::current_exe().map_err(|e| e.to_string())?;
+    let prefix = format!("{} {}", own.display(), crate::WITHOUT_BPF);
+    let card = Card::of(&prefix)?;
+    that(card.missing("drops").starts_with("the system call bpf, which is refused"), &card)?;
+    that(card.limit("seccomp") == Some("system calls are filtered") && card.works("counters"), &card)?;
+    let remedy = card.list("remedies").find(|remedy| remedy["what"].to_string().contains("seccomp profile"));
+    that(remedy.is_some_and(|remedy| remedy["abilities"].to_string().contains("drops")), &card)?;
+    // The drop monitor takes over, or is missing as well, and then both are named and what is left.
+    match run(&prefix, "drops --json -i 100ms") {
+        Ok(report) => same(&report.contains("used instead of BPF"), &true),
+        Err(said) => {
+            let named = ["exit status: 3", "no program can be loaded", "drop monitor", "'netstat-deep rx'"];
+            named.into_iter().try_for_each(|word| same(&(word, said.contains(word)), &(word, true)))
+        }
+    }?;
+    // Who wants nothing else gets nothing else.
+    let said = run(&prefix, "drops --source bpf").err().unwrap_or_default();
+    same(&(said.contains("exit status: 3"), said.contains("drop monitor")), &(true, false))?;
+    let said = run("", "drops --source drop-monitor --flows").err().unwrap_or_default();
+    same(&(said.contains("exit status: 3"), said.contains("--flows")), &(true, true))
+}
+
+/// Where maps are locked memory, none fits (until 5.10); elsewhere the limit does not matter.
+fn locked() -> Result<(), String> {
+    let card = Card::of(
+        "setpriv --bounding-set -sys_resource --inh-caps -sys_resource sh -c 'ulimit -l 0; exec \"$0\" \"$@\"'",
+    )?;
+    that(card.works("drops") || card.missing("drops").contains("RLIMIT_MEMLOCK"), &card)
 }
 
 fn network_namespace() -> Result<(), String> {
