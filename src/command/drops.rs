@@ -20,8 +20,9 @@ use crate::render::{self, drop_event};
 use crate::report::{Netns, Own, Report, SCHEMA, Verb};
 use crate::source::Host;
 use crate::source::place::{self, Place};
+use crate::source::privilege;
 use crate::source::probe::drops::Wanted;
-use crate::source::probe::{self, Refusal, privilege};
+use crate::source::probe::{self, Refusal};
 use crate::stage;
 
 /// How often an interrupt is looked for while a window passes.

@@ -2,6 +2,31 @@
 
 use std::io;
 
+/// A capability: its name, its number in include/uapi/linux/capability.h, and what it is good for here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap(pub &'static str, pub u32, pub &'static str);
+
+macro_rules! capabilities {
+    ($($name:ident = $text:literal, $number:literal, $gives:literal;)*) => {
+        $(#[doc = $gives] pub const $name: Cap = Cap($text, $number, $gives);)*
+        /// All that the program can use, the most needed first.
+        pub const CAPABILITIES: &[Cap] = &[$($name),*];
+    };
+}
+
+capabilities! {
+    BPF = "CAP_BPF", 39, "count in the kernel";
+    PERFMON = "CAP_PERFMON", 38, "read the kernel's structures there";
+    NET_ADMIN = "CAP_NET_ADMIN", 12, "attach to packets, change settings, drop monitor";
+    SYSLOG = "CAP_SYSLOG", 34, "names of the kernel's functions";
+    SYS_PTRACE = "CAP_SYS_PTRACE", 19, "whose socket it is";
+    DAC_READ_SEARCH = "CAP_DAC_READ_SEARCH", 2, "whose socket it is";
+    SYS_ADMIN = "CAP_SYS_ADMIN", 21, "other namespaces, cost of probes, drop monitor";
+}
+
+/// Room for maps, on kernels until 5.10.
+pub const SYS_RESOURCE: Cap = Cap("CAP_SYS_RESOURCE", 24, "lock memory beyond the limit");
+
 /// A line of capabilities, and whether system calls are filtered: fs/proc/array.c task_cap(), task_seccomp().
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -19,6 +44,13 @@ impl Status {
     /// True if the capability of this number counts; absent if that is not known.
     pub fn has(&self, number: u32) -> Option<bool> {
         self.effective.map(|set| set & (1 << number) != 0)
+    }
+
+    /// True if it counts. CAP_SYS_ADMIN stands for the two that were split off from it (include/linux/capability.h
+    /// bpf_capable(), perfmon_capable()).
+    pub fn allows(&self, cap: Cap) -> bool {
+        let has = |cap: Cap| self.has(cap.1) == Some(true);
+        has(cap) || ([BPF, PERFMON].contains(&cap) && has(SYS_ADMIN))
     }
 
     /// True if it can't be gained either.
@@ -43,6 +75,25 @@ pub fn status(bytes: &[u8]) -> Status {
         }
     }
     status
+}
+
+/// Gives up, for good, all capabilities but those that reading takes once the programs are attached: maps (before 5.19 a
+/// map can't be read without CAP_BPF), symbols, and the processes behind sockets. One that is missing stays so.
+pub fn keep_only_what_is_read_with() {
+    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+    let read = CapabilitySet::BPF | CapabilitySet::SYSLOG | CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH;
+    if let Ok(now) = capabilities(None) {
+        let both = now.permitted & read;
+        // To give up what one has is always permitted.
+        let _ = set_capabilities(None, CapabilitySets { effective: now.effective & both, permitted: both, ..now });
+    }
+}
+
+/// The names of those of `wanted` that this process does not have; none if that can't be found out.
+pub fn missing(wanted: &[Cap]) -> Vec<&'static str> {
+    let status = std::fs::read("/proc/thread-self/status").map(|text| status(&text)).unwrap_or_default();
+    let lacking = wanted.iter().filter(|cap| status.effective.is_some() && !status.allows(**cap));
+    lacking.map(|cap| cap.0).collect()
 }
 
 /// Whether the text of `/proc/kallsyms`, or its beginning, tells addresses. To whom it may not, it shows zeros
@@ -86,6 +137,13 @@ mod tests {
         assert_eq!((status.has(12), status.has(39), status.seccomp), (Some(true), Some(false), Some(2)));
         assert!(!status.can_never_have(39) && status.no_new_privileges == Some(true));
         assert_eq!(super::status(b"nothing").has(12), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let with = |set: u64| Status { effective: Some(set), ..Status::default() };
+        assert!(!with(0).allows(BPF) && with(1 << 39).allows(BPF) && !with(1 << 39).allows(PERFMON));
+        assert!(with(1 << 21).allows(BPF) && !with(1 << 21).allows(SYSLOG));
     }
 
     #[test]

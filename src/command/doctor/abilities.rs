@@ -3,27 +3,19 @@
 use super::Facts;
 use crate::model::SourceStatus;
 use crate::report::card::{Ability, Capability, Hook, Remedy};
-use crate::source::privilege::Status;
-
-/// A capability: its name, its number in include/uapi/linux/capability.h, what it is good for.
-#[derive(Clone, Copy, PartialEq)]
-struct Cap(&'static str, u32, &'static str);
-
-const BPF: Cap = Cap("CAP_BPF", 39, "count in the kernel");
-const PERFMON: Cap = Cap("CAP_PERFMON", 38, "read the kernel's structures there");
-const NET_ADMIN: Cap = Cap("CAP_NET_ADMIN", 12, "attach to packets, change settings, drop monitor");
-const SYSLOG: Cap = Cap("CAP_SYSLOG", 34, "names of the kernel's functions");
-const SYS_PTRACE: Cap = Cap("CAP_SYS_PTRACE", 19, "whose socket it is");
-const DAC_READ_SEARCH: Cap = Cap("CAP_DAC_READ_SEARCH", 2, "whose socket it is");
-const SYS_ADMIN: Cap = Cap("CAP_SYS_ADMIN", 21, "other namespaces, cost of probes, drop monitor");
-const ALL: [Cap; 7] = [BPF, PERFMON, NET_ADMIN, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH, SYS_ADMIN];
+use crate::source::privilege::{
+    BPF, CAPABILITIES, Cap, DAC_READ_SEARCH, NET_ADMIN, PERFMON, SYS_ADMIN, SYS_PTRACE, SYSLOG, Status,
+};
 
 /// The sources without which there is nothing to report.
 const ESSENTIAL: [&str; 4] = ["proc/net/snmp", "proc/net/netstat", "proc/net/softnet_stat", "rtnetlink links"];
 
 /// Each that the program can use.
 pub fn capabilities(status: &Status) -> Vec<Capability> {
-    ALL.iter().map(|Cap(name, number, gives)| Capability { name, present: status.has(*number), gives }).collect()
+    CAPABILITIES
+        .iter()
+        .map(|Cap(name, number, gives)| Capability { name, present: status.has(*number), gives })
+        .collect()
 }
 
 /// Judges everything that the program can do, and says how to get what it can't.
@@ -160,10 +152,7 @@ impl Wall {
     /// The capabilities that are missing, or do not count.
     fn of(facts: &Facts, caps: &[Cap]) -> Self {
         let mut wall = Self::default();
-        let has = |cap: &Cap| facts.status.has(cap.1) == Some(true);
-        // CAP_SYS_ADMIN stands for the two that were split off from it (include/linux/capability.h bpf_capable()).
-        let stands_for = |cap: &Cap| [BPF, PERFMON].contains(cap) && has(&SYS_ADMIN);
-        wall.lacking.extend(caps.iter().filter(|cap| !has(cap) && !stands_for(cap)));
+        wall.lacking.extend(caps.iter().filter(|cap| !facts.status.allows(**cap)));
         if !wall.lacking.is_empty() {
             let names: Vec<&str> = wall.lacking.iter().map(|cap| cap.0).collect();
             wall.missing.push(names.join(", "));
@@ -222,7 +211,7 @@ impl Remedies {
 
 /// Each name once, in the order of the list.
 fn names(lacking: &[(Cap, &'static str)]) -> impl Iterator<Item = &'static str> {
-    ALL.into_iter().filter(|cap| lacking.iter().any(|(other, _)| other == cap)).map(|cap| cap.0)
+    CAPABILITIES.iter().filter(|cap| lacking.iter().any(|(other, _)| other == *cap)).map(|cap| cap.0)
 }
 
 fn abilities(lacking: &[(Cap, &'static str)]) -> Vec<&'static str> {

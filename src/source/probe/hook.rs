@@ -7,8 +7,9 @@ use aya::programs::raw_trace_point::RawTracePointLinkId;
 use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::programs::{Program, ProgramError};
 
-use super::{Refusal, Types, privilege};
+use super::{Refusal, Types, locked_memory};
 use crate::model::Probe;
+use crate::source::privilege;
 
 /// A program that is attached.
 pub struct Hook {
@@ -151,9 +152,9 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
 
 /// The kernel lets this process load no program at all.
 pub fn forbidden(error: &str) -> Refusal {
-    let lacking = privilege::missing(&["CAP_BPF", "CAP_PERFMON"]);
+    let lacking = privilege::missing(&[privilege::BPF, privilege::PERFMON]);
     let what = format!("no program can be loaded into the kernel: {error}");
-    if let (true, Some(bytes)) = (lacking.is_empty(), privilege::locked_memory()) {
+    if let (true, Some(bytes)) = (lacking.is_empty(), locked_memory()) {
         let what = format!("{what}; here it may lock {bytes} bytes of memory only (RLIMIT_MEMLOCK)");
         return Refusal::new(
             what,

@@ -8,7 +8,6 @@ pub mod event;
 mod hook;
 pub mod hooks;
 mod map;
-pub mod privilege;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -17,6 +16,7 @@ use aya::sys::{Stats, enable_stats};
 use aya::{Btf as AyaBtf, Endianness};
 
 use super::btf::Btf;
+use super::privilege;
 use super::reasons::ReasonNames;
 use super::text;
 use crate::model::Probe;
@@ -98,7 +98,7 @@ impl Probes {
     /// Loads and attaches them. The kernel's types are freed again before this returns.
     pub fn attach(wanted: Wanted) -> Result<Self, Refusal> {
         // The kernel would say so too, but only after its types were read, which is the dearest part.
-        if !privilege::missing(&["CAP_BPF", "CAP_PERFMON"]).is_empty() {
+        if !privilege::missing(&[privilege::BPF, privilege::PERFMON]).is_empty() {
             return Err(hook::forbidden("not permitted"));
         }
         let types = Types::read()?;
@@ -126,6 +126,19 @@ impl Probes {
         }
         did
     }
+}
+
+/// How many bytes of memory this process may lock, if that limits what it can load and can't be raised: where the kernel
+/// counts maps and programs as locked memory (kernel/bpf/syscall.c bpf_map_charge_init(), until 5.10).
+fn locked_memory() -> Option<u64> {
+    const CHARGES: &[u8] = b"\0bpf_map_charge_init\0";
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current?;
+    if privilege::missing(&[privilege::SYS_RESOURCE]).is_empty() {
+        return None;
+    }
+    // The functions of the kernel are among its types.
+    let types = std::fs::read(format!("{TYPES}/vmlinux")).unwrap_or_default();
+    types.windows(CHARGES.len()).any(|name| name == CHARGES).then_some(limit)
 }
 
 /// The names of this kernel's drop reasons; empty if it has none, or does not describe its types.
