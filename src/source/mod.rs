@@ -2,11 +2,13 @@
 //! and hands the bytes to a parser that knows only their shape. Every parser takes what it can, counts what it can't,
 //! never panics, and never allocates more than its input is long.
 
+pub mod bpf_programs;
 pub mod btf;
 pub mod groups;
 pub mod host;
 pub mod link;
 pub mod netlink;
+pub mod nftables;
 pub mod owner;
 pub mod place;
 pub mod probe;

@@ -12,7 +12,7 @@ use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuf
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::netlink::SOCK_DIAG;
+use rustix::net::netlink::{NETFILTER, SOCK_DIAG};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::Host;
@@ -36,6 +36,8 @@ pub enum Family {
     Route,
     /// sock_diag: sockets.
     SockDiag,
+    /// nfnetlink: firewall rules.
+    Netfilter,
 }
 
 impl Family {
@@ -44,6 +46,7 @@ impl Family {
             // NETLINK_ROUTE is 0, which rustix writes as none.
             Family::Route => None,
             Family::SockDiag => Some(SOCK_DIAG),
+            Family::Netfilter => Some(NETFILTER),
         };
         Ok(rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?)
     }
@@ -52,6 +55,7 @@ impl Family {
         match self {
             Family::Route => "route",
             Family::SockDiag => "sock_diag",
+            Family::Netfilter => "netfilter",
         }
     }
 }
