@@ -1,5 +1,6 @@
 //! Packets that the kernel drops: what the probe counted, in words.
 
+mod policy;
 mod stream;
 mod words;
 
@@ -14,6 +15,7 @@ use crate::source::probe::drops::{Counts, DropProbe, Key, Wanted};
 use crate::source::probe::event::Event;
 use crate::source::reasons::subsystem;
 use crate::source::{Host, owner, place, symbols, text};
+use policy::Refusals;
 pub use stream::Clock;
 use words::{Class, network, protocol};
 
@@ -64,13 +66,18 @@ pub struct DropWatch {
     before: Counts,
     /// Names of places, kept from window to window: looking them up takes longer than the rest.
     symbols: HashMap<u64, String>,
+    refusals: Refusals,
 }
 
 impl DropWatch {
     /// Attaches the probe; the first window begins.
     pub fn begin(wanted: Wanted, only: Only) -> Result<Self, Refusal> {
-        let probe = DropProbe::attach(wanted)?;
-        Ok(DropWatch { probe, only, begun: Instant::now(), before: Counts::default(), symbols: HashMap::new() })
+        let mut probe = DropProbe::attach(wanted)?;
+        let refusals = Refusals::begin(only.netns);
+        // What was dropped until the firewall's counters were read belongs to no window: they could not explain it.
+        let before = probe.read().unwrap_or_default();
+        probe.did();
+        Ok(DropWatch { probe, only, begun: Instant::now(), before, symbols: HashMap::new(), refusals })
     }
 
     /// The names of the reasons of this kernel.
@@ -97,7 +104,7 @@ impl DropWatch {
             let said = stream::describe(&event, drop, clock, &netns_names);
             (event, said)
         });
-        described.filter(|(event, said)| self.wants(&said.drop, event.key.netns)).collect()
+        described.filter(|(_, said)| self.wants(&said.drop)).collect()
     }
 
     /// The window that ends now; the next one begins.
@@ -113,6 +120,8 @@ impl DropWatch {
         sources.extend(self.find_symbols(&grown));
         let mut drops = self.drops(&grown, seconds);
         sources.extend(find_owners(&mut drops));
+        sources.extend(self.refusals.name(&mut drops));
+        drops.retain(|drop| self.wants(drop));
         let mut totals = DropTotals {
             detail_not_kept: grown.unkept.values().sum(),
             victims_not_kept: grown.without_socket,
@@ -163,10 +172,8 @@ impl DropWatch {
             let mut drop = self.drop(key.reason, Some(key), row.packets, seconds);
             drop.device = device;
             drop.netns_name = netns_names.get(&key.netns).cloned();
-            if self.wants(&drop, key.netns) {
-                at.insert(*key, drops.len());
-                drops.push(drop);
-            }
+            at.insert(*key, drops.len());
+            drops.push(drop);
         }
         for ((key, inode), socket) in &counts.sockets {
             let Some(&at) = at.get(key) else { continue };
@@ -185,7 +192,7 @@ impl DropWatch {
         }
         if self.only.device.is_none() && self.only.netns.is_none() {
             let unkept = counts.unkept.iter().map(|(&reason, &packets)| self.drop(reason, None, packets, seconds));
-            drops.extend(unkept.filter(|drop| self.wants(drop, 0)));
+            drops.extend(unkept);
         }
         for drop in &mut drops {
             drop.victims.sort_by(|a, b| (b.lost, &a.local, &a.remote).cmp(&(a.lost, &b.local, &b.remote)));
@@ -197,11 +204,11 @@ impl DropWatch {
         drops
     }
 
-    fn wants(&self, drop: &Drop, netns: u32) -> bool {
+    fn wants(&self, drop: &Drop) -> bool {
         let reason = |wanted: &String| *wanted == drop.reason || Some(wanted) == drop.likely.as_ref();
         self.only.reason.as_ref().is_none_or(reason)
             && self.only.device.as_ref().is_none_or(|wanted| Some(wanted) == drop.device.as_ref())
-            && self.only.netns.is_none_or(|wanted| wanted == netns)
+            && self.only.netns.is_none_or(|wanted| drop.netns == Some(namespace(wanted)))
     }
 
     /// What is known of a row by its key; without one, by its reason alone.
@@ -221,10 +228,11 @@ impl DropWatch {
             stage: class.stage,
             location,
             device: None,
-            netns: key.filter(|key| key.netns != 0).map(|key| format!("net:[{}]", key.netns)),
+            netns: key.filter(|key| key.netns != 0).map(|key| namespace(key.netns)),
             netns_name: None,
             network: key.and_then(network),
             protocol,
+            policy: None,
             count: packets,
             per_second: per_second(packets, seconds),
             victims: Vec::new(),
@@ -232,6 +240,11 @@ impl DropWatch {
             stack: key.map_or(Vec::new(), |key| self.probe.stack(key.stack).into_iter().map(place).collect()),
         }
     }
+}
+
+/// A namespace as the kernel writes it.
+fn namespace(inode: u32) -> String {
+    format!("net:[{inode}]")
 }
 
 /// A packet that passed a device's receive path came in. Others are told by the stage, as far as that has one direction.

@@ -85,7 +85,12 @@ pub fn network(key: &Key) -> Option<String> {
 
 /// The transport protocol, by its number in the IP header (include/uapi/linux/in.h).
 pub fn protocol(key: &Key) -> Option<String> {
-    Some(match key.protocol {
+    protocol_name(key.protocol)
+}
+
+/// The same by the number alone.
+pub fn protocol_name(number: u8) -> Option<String> {
+    Some(match number {
         0 => return None,
         1 => "icmp".into(),
         2 => "igmp".into(),

@@ -10,6 +10,10 @@ pub enum Need {
     /// Root, the `ip` tool, and a kernel that makes namespaces and veth pairs.
     Namespaces,
     Nft,
+    /// iptables over nftables.
+    Iptables,
+    /// clang, to make programs that drop.
+    Clang,
     Conntrack,
     TwoCpus,
     Strace,
@@ -31,6 +35,8 @@ impl Machine {
         let found = [
             (Need::Namespaces, namespaces()),
             (Need::Nft, nft()),
+            (Need::Iptables, has_tool("iptables-nft", "--version")),
+            (Need::Clang, has_tool("clang", "--version")),
             (Need::Conntrack, conntrack()),
             (Need::TwoCpus, two_cpus()),
             (Need::Strace, has_tool("strace", "-V")),

@@ -3,6 +3,7 @@
 //! Oracle of each: packets sent, all of which the fault must drop. Exact: one packet is one drop.
 
 mod load;
+mod policy;
 mod process;
 mod reasons;
 mod stream;
@@ -23,7 +24,10 @@ use crate::tool;
 const HEAD_START: Duration = Duration::from_millis(1200);
 
 pub fn cases() -> Vec<Case> {
-    [reasons::cases(), load::cases(), process::cases(), stream::cases()].into_iter().flatten().collect()
+    [reasons::cases(), policy::cases(), load::cases(), process::cases(), stream::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// What was seen of one window.
