@@ -8,7 +8,9 @@ static REASONS: &[Reason] = &[
         "An XDP program told the driver to drop the packet. Normal if that program is a filter (DDoS protection, a \
          load balancer); 'ip link' and 'bpftool net' show it.",
     )
-    .in_functions(&["xdp_do_generic", "do_xdp_generic", "bpf_prog_run_generic_xdp"]),
+    .in_functions(&["xdp_do_generic", "do_xdp_generic", "bpf_prog_run_generic_xdp"])
+    // Generic XDP gives no reason for what the program itself drops (net/core/dev.c, netif_receive_generic_xdp()).
+    .unnamed_in(&["do_xdp_generic", "netif_receive_generic_xdp"]),
     Reason::harmful(
         "NOMEM",
         "The kernel had no memory for the packet. Never normal: the host is out of memory, or atomic allocations \

@@ -5,6 +5,7 @@
 mod load;
 mod policy;
 mod process;
+mod program;
 mod reasons;
 mod stream;
 
@@ -24,7 +25,7 @@ use crate::tool;
 const HEAD_START: Duration = Duration::from_millis(1200);
 
 pub fn cases() -> Vec<Case> {
-    [reasons::cases(), policy::cases(), load::cases(), process::cases(), stream::cases()]
+    [reasons::cases(), policy::cases(), program::cases(), load::cases(), process::cases(), stream::cases()]
         .into_iter()
         .flatten()
         .collect()

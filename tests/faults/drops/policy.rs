@@ -35,7 +35,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Sends so many datagrams to each port; those that the sender's own firewall refuses count too.
-fn send(from: &Namespace, source: SocketAddr, to: &[(SocketAddr, u64)]) -> Outcome<u64> {
+pub fn send(from: &Namespace, source: SocketAddr, to: &[(SocketAddr, u64)]) -> Outcome<u64> {
     Ok(from.inside(|| {
         let socket = UdpSocket::bind(source)?;
         for (to, count) in to {
@@ -50,7 +50,7 @@ fn send(from: &Namespace, source: SocketAddr, to: &[(SocketAddr, u64)]) -> Outco
     })?)
 }
 
-fn from_client(lab: &Lab, family: Family, to: &[(u16, u64)]) -> Outcome<u64> {
+pub fn from_client(lab: &Lab, family: Family, to: &[(u16, u64)]) -> Outcome<u64> {
     let to: Vec<_> = to.iter().map(|&(port, count)| (family.server(port), count)).collect();
     send(&lab.client, SocketAddr::new(family.client(), 0), &to)
 }
@@ -83,7 +83,7 @@ fn shares(seen: &Seen) -> Vec<Value> {
 }
 
 /// The policy of the first row for this reason, and its count.
-fn policy<'a>(row: &'a Value, checks: &mut Checks, layer: &str, by: &str) -> &'a Value {
+pub fn policy<'a>(row: &'a Value, checks: &mut Checks, layer: &str, by: &str) -> &'a Value {
     let policy = &row["policy"];
     checks.same("layer", Some(layer), policy["layer"].as_str());
     checks.same("by", Some(by), policy["by"].as_str());
