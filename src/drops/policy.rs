@@ -5,6 +5,7 @@
 
 mod attached;
 mod netfilter;
+mod possible;
 mod site;
 mod solve;
 
@@ -12,17 +13,17 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use crate::model::{Drop, Layer, Means, Policy, Refuser, SourceStatus};
-use crate::source::nftables::{self, Ruleset};
 use crate::source::place::{self, Place};
-use crate::source::{Host, sysctl};
+use crate::source::sysctl;
 use attached::Attached;
+use possible::Rules;
 
 /// Namespaces whose rules are read before a window, at most.
 const NAMESPACES: usize = 256;
 
 /// What there was to refuse packets before the window: the counters of firewall rules, by the inode of their namespace.
 pub struct Refusals {
-    before: HashMap<u32, Ruleset>,
+    before: HashMap<u32, Rules>,
     sites: netfilter::Sites,
 }
 
@@ -37,14 +38,14 @@ impl Refusals {
                 continue;
             }
             // What can't be read now can't be at the end either, and is told then.
-            if let Ok(Ok(rules)) = place.inside(|| nftables::read(&Host::Live)) {
+            if let Ok(Ok(rules)) = place.inside(Rules::read) {
                 before.insert(inode, rules);
             }
             if netns.is_some() || before.len() >= NAMESPACES {
                 break;
             }
         }
-        Refusals { before, sites: HashMap::new() }
+        Refusals { before, sites: netfilter::Sites::default() }
     }
 
     /// Names what refused the packets of those rows that a policy dropped.
@@ -78,7 +79,7 @@ impl Refusals {
     }
 }
 
-type Before<'a> = std::collections::hash_map::Entry<'a, u32, Ruleset>;
+type Before<'a> = std::collections::hash_map::Entry<'a, u32, Rules>;
 
 /// For drops of the calling thread's namespace.
 fn in_here(before: Before, sites: &mut netfilter::Sites, drops: Vec<&mut Drop>) -> Result<(), String> {
@@ -86,9 +87,9 @@ fn in_here(before: Before, sites: &mut netfilter::Sites, drops: Vec<&mut Drop>) 
         drops.into_iter().partition(|drop| drop.policy.as_ref().is_some_and(|policy| policy.layer == Layer::Netfilter));
     let mut result = Ok(());
     if !filtered.is_empty() {
-        match nftables::read(&Host::Live) {
+        match Rules::read() {
             Ok(now) => netfilter::attribute(&mut filtered, before.or_default(), now, sites),
-            Err(error) => result = Err(format!("rules of nftables: {error}")),
+            Err(error) => result = Err(error),
         }
     }
     let mut attached = Attached::default();

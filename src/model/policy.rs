@@ -33,7 +33,9 @@ pub struct Policy {
 pub enum Layer {
     /// A rule or a chain's policy, of nftables or of iptables over nftables.
     Nftables,
-    /// Netfilter, but not nftables: iptables of the old kind, connection tracking, or not known.
+    /// A rule or a chain's policy of iptables of the old kind (ip_tables).
+    Iptables,
+    /// Netfilter, but which part of it is not known: connection tracking too may drop.
     Netfilter,
     /// A filter or BPF program of traffic control: clsact, ingress, tcx.
     Tc,
@@ -71,7 +73,7 @@ pub enum Means {
 /// A rule, a chain's policy, or a program: only the fields that it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 pub struct Refuser {
-    /// The command that looks after the table, where it is not `nft`: `iptables`, `ip6tables`.
+    /// The command that looks after the table, where it is not `nft`: `iptables`, `ip6tables-legacy`...
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
     /// The table's family: `ip`, `ip6`, `inet`, `arp`, `bridge`, `netdev`.
@@ -89,7 +91,7 @@ pub struct Refuser {
     /// The chain's priority on that hook.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
-    /// The rule's handle; absent for a chain's policy.
+    /// The rule's handle in nftables; absent for a chain's policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handle: Option<u64>,
     /// The rule's place in its chain, from 1.

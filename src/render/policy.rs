@@ -19,6 +19,7 @@ pub fn known(drop: &Drop) -> Vec<(String, u64)> {
 pub fn unknown(policy: &Policy, drop: &Drop) -> String {
     let layer = match policy.layer {
         Layer::Nftables => "nftables",
+        Layer::Iptables => "iptables",
         Layer::Netfilter => "netfilter",
         Layer::Tc => "tc",
         Layer::Xdp => "xdp",
@@ -86,7 +87,7 @@ fn add(lines: &mut Vec<(&'static str, String)>, word: &'static str, texts: Vec<S
 fn label(layer: Layer, refuser: &Refuser) -> String {
     let mut words: Vec<String> = Vec::new();
     match layer {
-        Layer::Nftables | Layer::Netfilter => {
+        Layer::Nftables | Layer::Iptables | Layer::Netfilter => {
             words.push(refuser.tool.clone().unwrap_or_else(|| "nft".into()));
             words.extend(refuser.family.clone().filter(|_| refuser.tool.is_none()));
             words.extend(refuser.table.clone());

@@ -18,6 +18,7 @@ pub mod sockdiag;
 pub mod symbols;
 pub mod sysctl;
 pub mod text;
+pub mod xtables;
 
 pub use host::Host;
 pub use sheet::{Label, Sheet, SheetRow};

@@ -9,8 +9,8 @@ static REASONS: &[Reason] = &[
          load balancer); 'ip link' and 'bpftool net' show it.",
     )
     .in_functions(&["xdp_do_generic", "do_xdp_generic", "bpf_prog_run_generic_xdp"])
-    // Generic XDP gives no reason for what the program itself drops (net/core/dev.c, netif_receive_generic_xdp()).
-    .unnamed_in(&["do_xdp_generic", "netif_receive_generic_xdp"]),
+    // Neither gives a reason for what the program itself drops (netif_receive_generic_xdp(), net/core/dev.c).
+    .unnamed_in(&["do_xdp_generic", "netif_receive_generic_xdp", "veth_xdp_rcv_skb"]),
     Reason::harmful(
         "NOMEM",
         "The kernel had no memory for the packet. Never normal: the host is out of memory, or atomic allocations \

@@ -12,6 +12,8 @@ pub enum Need {
     Nft,
     /// iptables over nftables.
     Iptables,
+    /// iptables of the old kind.
+    OldIptables,
     /// clang, to make programs that drop.
     Clang,
     Conntrack,
@@ -36,6 +38,7 @@ impl Machine {
             (Need::Namespaces, namespaces()),
             (Need::Nft, nft()),
             (Need::Iptables, has_tool("iptables-nft", "--version")),
+            (Need::OldIptables, old_iptables()),
             (Need::Clang, has_tool("clang", "--version")),
             (Need::Conntrack, conntrack()),
             (Need::TwoCpus, two_cpus()),
@@ -63,6 +66,13 @@ fn namespaces() -> Result<(), String> {
 
 fn nft() -> Result<(), String> {
     has_tool("nft", "--version")
+}
+
+fn old_iptables() -> Result<(), String> {
+    has_tool("iptables-legacy", "--version")?;
+    // Of a module that is not loaded the file is missing; the tool would load it.
+    let there = std::path::Path::new("/proc/net/ip_tables_names").exists();
+    if there { Ok(()) } else { Err("needs ip_tables in the kernel".into()) }
 }
 
 /// Lowering the table's size loses packets of every connection that this machine tracks, so nothing may be tracked.

@@ -17,6 +17,7 @@ const REASON: &str = "NETFILTER_DROP";
 pub fn cases() -> Vec<Case> {
     let nft = &[Need::Namespaces, Need::Bpf, Need::Nft];
     let iptables = &[Need::Namespaces, Need::Bpf, Need::Nft, Need::Iptables];
+    let old = &[Need::Namespaces, Need::Bpf, Need::Nft, Need::OldIptables];
     let mut cases: Vec<Case> = Vec::new();
     cases.extend(Family::BOTH.map(|family| {
         let name = format!("drops::policy_input_{}", family.suffix());
@@ -29,6 +30,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("drops::policy_without_counter", nft, without_counter),
         Case::new("drops::policy_counter_too_early", nft, counter_too_early),
         Case::new("drops::policy_iptables", iptables, iptables_rule),
+        Case::new("drops::policy_iptables_of_the_old_kind", old, old_iptables),
         Case::new("drops::policy_conntrack_invalid", nft, conntrack_invalid),
     ]);
     cases
@@ -248,6 +250,36 @@ fn iptables_rule(window: Duration) -> Outcome {
     checks.same("comment", Some("kept out"), rule["comment"].as_str());
     checks.same("number", Some(1), rule["rule"].as_u64());
     checks.same("verdict", Some("policy"), rest["verdict"].as_str());
+    checks.done(&seen.report)
+}
+
+/// Beside nftables: each has dropped its own.
+fn old_iptables(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let port = PORT.to_string();
+    let rule = ["iptables-legacy", "-A", "deny", "-p", "udp", "--dport", &port];
+    lab.server.exec(&["iptables-legacy", "-N", "deny"])?;
+    lab.server.exec(&["iptables-legacy", "-A", "INPUT", "-j", "deny"])?;
+    lab.server.exec(&["iptables-legacy", "-A", "deny", "-p", "tcp", "-j", "DROP"])?;
+    lab.server.exec(&[&rule[..], &["-m", "comment", "--comment", "of old", "-j", "DROP"]].concat())?;
+    lab.server.nft(&format!(
+        "add table inet t; add chain inet t i {{ type filter hook input priority 5; }}; \
+         add rule inet t i udp dport {} counter drop comment \"of new\"",
+        PORT + 1
+    ))?;
+    let seen = observe(&lab.server, window, || from_client(&lab, Family::V4, &[(PORT, 120), (PORT + 1, 35)]))?;
+    let mut checks = Checks::default();
+    seen.check(&mut checks, REASON, "harmful", "netfilter", 155)?;
+    let shares = shares(&seen);
+    let [new, old] = &shares[..] else { return wrong(format_args!("not two rules: {shares:#?}")) };
+    place(&mut checks, old, ["ip", "filter", "deny", "input"]);
+    checks.same("tool", Some("iptables-legacy"), old["tool"].as_str());
+    checks.same("number", Some(2), old["rule"].as_u64());
+    for (share, count, comment) in [(old, 120, "of old"), (new, 35, "of new")] {
+        checks.same("by", Some("counter"), share["by"].as_str());
+        checks.same("count", Some(count), share["count"].as_u64());
+        checks.same("comment", Some(comment), share["comment"].as_str());
+    }
     checks.done(&seen.report)
 }
 

@@ -46,7 +46,8 @@ pub fn cases() -> Vec<Case> {
         Case::new("drops::policy_tc_egress", needs, tc_egress),
         Case::new("drops::policy_tcx", needs, tcx),
         Case::new("drops::policy_two_tc_programs", needs, two_programs),
-        Case::new("drops::policy_xdp", needs, xdp),
+        Case::new("drops::policy_xdp_generic", needs, |window| xdp("xdpgeneric", window)),
+        Case::new("drops::policy_xdp_driver", needs, |window| xdp("xdpdrv", window)),
         Case::new("drops::policy_cgroup", needs, cgroup),
     ]
 }
@@ -158,10 +159,10 @@ fn two_programs(window: Duration) -> Outcome {
     checks.done(&seen.report)
 }
 
-fn xdp(window: Duration) -> Outcome {
+fn xdp(how: &str, window: Duration) -> Outcome {
     let (lab, object) = (Lab::new()?, Object::compile()?);
     let path = object.path();
-    lab.server.exec(&["ip", "link", "set", "dev", SERVER_DEVICE, "xdpgeneric", "obj", &path, "sec", "xdp"])?;
+    lab.server.exec(&["ip", "link", "set", "dev", SERVER_DEVICE, how, "obj", &path, "sec", "xdp"])?;
     let seen = observe(&lab.server, window, || from_client(&lab, Family::V4, &[(PORT, 180)]))?;
     let mut checks = Checks::default();
     let row = seen.check(&mut checks, "XDP", "harmful", "driver_rx", 180)?;
