@@ -9,6 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use crate::model::{Direction, Drop, DropEvent, DropFlow, DropTotals, Harm, Probe, SourceStatus, Victim, per_second};
 use crate::source::probe::Refusal;
 use crate::source::probe::drops::{Counts, DropProbe, Key, Wanted};
@@ -56,6 +58,8 @@ pub struct Window {
     pub left_out: u64,
     /// How long the window was.
     pub seconds: f64,
+    /// When it ended: the counts were read then, and looked up afterwards.
+    pub ended: Timestamp,
 }
 
 /// Watches what the kernel drops.
@@ -67,17 +71,20 @@ pub struct DropWatch {
     /// Names of places, kept from window to window: looking them up takes longer than the rest.
     symbols: HashMap<u64, String>,
     refusals: Refusals,
+    /// The firewall's counters were read already, for the end of the window.
+    ending: bool,
 }
 
 impl DropWatch {
     /// Attaches the probe; the first window begins.
     pub fn begin(wanted: Wanted, only: Only) -> Result<Self, Refusal> {
         let mut probe = DropProbe::attach(wanted)?;
-        let refusals = Refusals::begin(only.netns);
+        let mut refusals = Refusals::begin(only.netns);
         // What was dropped until the firewall's counters were read belongs to no window: they could not explain it.
         let before = probe.read().unwrap_or_default();
         probe.did();
-        Ok(DropWatch { probe, only, begun: Instant::now(), before, symbols: HashMap::new(), refusals })
+        refusals.begun();
+        Ok(DropWatch { probe, only, begun: Instant::now(), before, symbols: HashMap::new(), refusals, ending: false })
     }
 
     /// The names of the reasons of this kernel.
@@ -87,7 +94,16 @@ impl DropWatch {
 
     /// Stops counting: the next window is the last.
     pub fn end(&mut self) {
+        // If the counts can't be read now, they can't be for the window, which says so.
+        self.ending = self.read_rules().is_ok();
         self.probe.detach();
+    }
+
+    /// Reads the firewall's counters where packets were lost, before the counts that end the window.
+    fn read_rules(&mut self) -> io::Result<()> {
+        let so_far = since(&self.probe.read()?, &self.before);
+        self.refusals.ending(&so_far.rows.keys().map(|key| key.netns).filter(|&netns| netns != 0).collect());
+        Ok(())
     }
 
     /// The single drops since this was last asked, as far as they are wanted; each with its words.
@@ -109,11 +125,15 @@ impl DropWatch {
 
     /// The window that ends now; the next one begins.
     pub fn window(&mut self) -> io::Result<Window> {
+        if !std::mem::take(&mut self.ending) {
+            self.read_rules()?;
+        }
         let counts = self.probe.read()?;
-        let now = Instant::now();
+        let (now, ended) = (Instant::now(), Timestamp::now());
+        let probe = self.probe.did();
+        self.refusals.ended();
         let seconds = (now - self.begun).as_secs_f64();
         self.begun = now;
-        let probe = self.probe.did();
         let grown = since(&counts, &self.before);
         self.before = counts;
         let mut sources = Vec::new();
@@ -137,7 +157,7 @@ impl DropWatch {
             } += drop.count;
         }
         totals.packets = totals.harmful + totals.watch + totals.harmless + totals.unseen;
-        Ok(Window { drops, totals, probe, sources, left_out: grown.left_out, seconds })
+        Ok(Window { drops, totals, probe, sources, left_out: grown.left_out, seconds, ended })
     }
 
     fn find_symbols(&mut self, counts: &Counts) -> Option<SourceStatus> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bar::Bar;
-use super::rx::{name, now};
+use super::rx::{name, written};
 use crate::cli::{By, DropsArgs, Format};
 use crate::drops::{Clock, DropWatch, Only, Window};
 use crate::error::{EXIT_INTERRUPTED, Error, near_misses};
@@ -54,9 +54,8 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
             watch.end();
         }
         stream.pass_on(&mut watch, out)?;
-        let taken_at = now();
         let window = watch.window().map_err(|e| Error::missing(format!("the probe's counts can't be read: {e}")))?;
-        let report = report(window, taken_at, netns.as_ref(), stream.wanted());
+        let report = report(window, netns.as_ref(), stream.wanted());
         render::drops::write(&report, view, out).map_err(Error::output)?;
         if last {
             return Ok(if stop.load(Ordering::Relaxed) { EXIT_INTERRUPTED } else { 0 });
@@ -154,7 +153,7 @@ fn missing(refusal: Refusal, verbose: u8) -> Error {
     Error::missing(refusal.what).hint(refusal.todo)
 }
 
-fn report(window: Window, taken_at: String, netns: Option<&Place>, streamed: bool) -> Report {
+fn report(window: Window, netns: Option<&Place>, streamed: bool) -> Report {
     let host = &Host::Live;
     let mut own = Own::measure();
     own.probes = vec![window.probe];
@@ -166,7 +165,7 @@ fn report(window: Window, taken_at: String, netns: Option<&Place>, streamed: boo
         host: name(host, "proc/sys/kernel/hostname"),
         kernel: name(host, "proc/sys/kernel/osrelease"),
         cpus: std::thread::available_parallelism().ok().map(usize::from),
-        taken_at: Some(taken_at),
+        taken_at: Some(written(window.ended)),
         window_seconds: Some(window.seconds),
         since_boot: false,
         netns: netns.map(|place| {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::possible::{Possible, Rules, possibles};
+use super::possible::{Grown, Possible, Twice, possibles};
 use super::site::{Site, tell};
-use super::solve::{Row, solve};
+use super::solve::{Row, Solved, solve};
 use crate::model::{Drop, Layer, Means, Policy, Share};
 
 /// Candidates named, at most.
@@ -19,12 +19,11 @@ pub struct Sites {
     frees_itself: bool,
 }
 
-/// Names what dropped the packets of these rows, all of one namespace. `before` is changed to what the next window is to be
-/// compared with.
-pub fn attribute(drops: &mut [&mut Drop], before: &mut Rules, now: Rules, sites: &mut Sites) {
-    let possibles = possibles(before, &now);
-    let mut grown: Vec<u64> = possibles.iter().map(|possible| possible.grown.unwrap_or(0)).collect();
-    let unsure = now.unsure();
+/// Names what dropped the packets of these rows, all of one namespace, by its rules at the beginning and at the end.
+pub fn attribute(drops: &mut [&mut Drop], begin: &Twice, end: &Twice, sites: &mut Sites) {
+    let possibles = possibles(begin, end);
+    let mut grown: Vec<Grown> = possibles.iter().map(|possible| possible.grown.unwrap_or_default()).collect();
+    let unsure = end.early.unsure() || end.late.unsure();
     sites.frees_itself |= drops.iter().any(|drop| is_in_chain(drop));
     if !unsure {
         learn(&mut sites.policies, drops, &possibles);
@@ -44,7 +43,10 @@ pub fn attribute(drops: &mut [&mut Drop], before: &mut Rules, now: Rules, sites:
                         && possible.fits(drop)
                         && of_policies.is_none_or(|&of_policies| possible.is_policy == of_policies)
                 };
-                Row { count: drop.count, fits: (0..possibles.len()).filter(|&at| fits(&possibles[at])).collect() }
+                let fits: Vec<usize> = (0..possibles.len()).filter(|&at| fits(&possibles[at])).collect();
+                // What the hook frees others than rules may have dropped.
+                let open = !in_chain || fits.iter().any(|&at| possibles[at].grown.is_none());
+                Row { count: drop.count, fits, open }
             })
             .collect();
         let solved = solve(&asked, &mut grown);
@@ -61,10 +63,10 @@ pub fn attribute(drops: &mut [&mut Drop], before: &mut Rules, now: Rules, sites:
                 true => Layer::Iptables,
                 false => Layer::Nftables,
             };
-            drop.policy = Some(policy(layer, shares.collect(), solved.rest, solved.mixed, &fits, unsure));
+            let shares = shares.collect();
+            drop.policy = Some(policy(layer, shares, &solved, &fits, in_chain && !unsure));
         }
     }
-    *before = now;
 }
 
 /// Finds out which place in nft_do_chain() is that of the policies, if the counters allow one answer only.
@@ -74,7 +76,7 @@ fn learn(sites: &mut HashMap<String, bool>, drops: &[&mut Drop], possibles: &[Po
     }
     let mut seen: BTreeMap<String, Site> = BTreeMap::new();
     // A rule that fits several rows of a place counted once.
-    let mut counted: BTreeMap<(&str, usize), u64> = BTreeMap::new();
+    let mut counted: BTreeMap<(&str, usize), Grown> = BTreeMap::new();
     for drop in drops.iter().filter(|drop| is_in_chain(drop)) {
         let Some(place) = &drop.location else { continue };
         let site = seen.entry(place.clone()).or_default();
@@ -99,7 +101,8 @@ fn learn(sites: &mut HashMap<String, bool>, drops: &[&mut Drop], possibles: &[Po
     for ((place, at), grown) in counted {
         let Some(site) = seen.get_mut(place) else { continue };
         let cause = if possibles[at].is_policy { &mut site.policies } else { &mut site.rules };
-        cause.counted += grown;
+        cause.counted.least += grown.least;
+        cause.counted.most += grown.most;
     }
     sites.extend(tell(&seen).into_iter().flatten());
 }
@@ -109,23 +112,25 @@ fn is_in_chain(drop: &Drop) -> bool {
     drop.location.as_ref().is_some_and(|place| place.starts_with("nft_do_chain"))
 }
 
-fn policy(layer: Layer, mut shares: Vec<Share>, rest: u64, mixed: bool, fits: &[&Possible], unsure: bool) -> Policy {
-    let in_chain = layer == Layer::Nftables;
+/// `sure`: nothing else than these can have dropped them.
+fn policy(layer: Layer, mut shares: Vec<Share>, solved: &Solved, fits: &[&Possible], sure: bool) -> Policy {
     let mut policy = Policy::of(layer, Means::Reason);
     let uncounted: Vec<&Possible> = fits.iter().copied().filter(|possible| possible.grown.is_none()).collect();
-    let mut unattributed = rest;
-    if rest > 0 {
-        if let ([only], true, false, false) = (&uncounted[..], in_chain, mixed, unsure)
-            && only.is_policy
-        {
-            shares.push(Share { count: rest, by: Means::Elimination, refuser: only.refuser.clone() });
-            unattributed = 0;
-        } else {
-            let counted = fits.iter().filter(|possible| mixed && possible.grown.is_some_and(|grown| grown > 0));
-            let all: Vec<&Possible> = uncounted.iter().copied().chain(counted.copied()).collect();
-            policy.candidates = all.iter().take(CANDIDATES).map(|possible| possible.refuser.clone()).collect();
-            policy.note = note(in_chain, mixed, &uncounted, all.len());
-        }
+    let mut unattributed = solved.rest;
+    if let ([only], true, false) = (&uncounted[..], sure, solved.mixed)
+        && only.is_policy
+        && solved.rest > solved.edge
+    {
+        let count = solved.rest - solved.edge;
+        shares.push(Share { count, by: Means::Elimination, refuser: only.refuser.clone() });
+        unattributed = solved.edge;
+    }
+    if unattributed > 0 {
+        let counts = |possible: &&Possible| possible.grown.is_some_and(|grown| grown.most > 0);
+        let counted = fits.iter().copied().filter(|possible| (solved.mixed || solved.edge > 0) && counts(possible));
+        let all: Vec<&Possible> = uncounted.iter().copied().chain(counted).collect();
+        policy.candidates = all.iter().take(CANDIDATES).map(|possible| possible.refuser.clone()).collect();
+        policy.note = Some(note(sure, solved, unattributed <= solved.edge, &uncounted, all.is_empty()).into());
     }
     match &shares[..] {
         [] => {}
@@ -141,19 +146,18 @@ fn policy(layer: Layer, mut shares: Vec<Share>, rest: u64, mixed: bool, fits: &[
     policy
 }
 
-fn note(in_chain: bool, mixed: bool, uncounted: &[&Possible], all: usize) -> Option<String> {
-    let rules = uncounted.iter().filter(|possible| !possible.is_policy).count();
-    Some(if !in_chain && all == 0 {
+fn note(sure: bool, solved: &Solved, at_edge: bool, uncounted: &[&Possible], none: bool) -> &'static str {
+    if none && !sure {
         "no rule of nftables or iptables accounts for it: connection tracking ('conntrack -S'), or another module"
-            .into()
-    } else if all == 0 {
-        "no rule that is there now can have dropped it: the rules changed".into()
-    } else if mixed {
-        "the counters of several rules grew, and fit together in more than one way".into()
-    } else if rules > 0 {
-        "no counter on these rules: add `counter` before the verdict to know which".into()
+    } else if none {
+        "no rule that is there now can have dropped it: the rules changed"
+    } else if solved.mixed {
+        "the counters of several rules grew, and fit together in more than one way"
+    } else if at_edge {
+        "dropped at the edge of the window, while the counters were read"
+    } else if uncounted.iter().any(|possible| !possible.is_policy) {
+        "no counter on these rules: add `counter` before the verdict to know which"
     } else {
         "several policies drop here, and chains have no counter: end them with a rule `counter drop` to know which"
-            .into()
-    })
+    }
 }

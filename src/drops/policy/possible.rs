@@ -35,9 +35,40 @@ impl Rules {
         Ok(Rules { nftables, xtables })
     }
 
+    /// There is nothing that could drop.
+    pub fn is_empty(&self) -> bool {
+        [&self.nftables, &self.xtables].iter().all(|rules| rules.chains.is_empty())
+    }
+
     /// They changed as they were read, or are too many.
     pub fn unsure(&self) -> bool {
         [&self.nftables, &self.xtables].iter().any(|rules| rules.unsure || rules.cut)
+    }
+}
+
+/// The rules as they were just before a moment, and just after it: the probe's counts were read between the two.
+#[derive(Default)]
+pub struct Twice {
+    /// Before.
+    pub early: Rules,
+    /// After.
+    pub late: Rules,
+}
+
+/// How much a counter grew in a window: its edges are not known to the packet while packets come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grown {
+    /// At least.
+    pub least: u64,
+    /// At most.
+    pub most: u64,
+}
+
+impl Grown {
+    /// From what it was before and after the beginning, and before and after the end. None if it was set meanwhile.
+    fn of(counts: [u64; 4]) -> Option<Self> {
+        let [a, b, c, d] = counts;
+        counts.is_sorted().then_some(Grown { least: c - b, most: d - a })
     }
 }
 
@@ -50,7 +81,7 @@ pub struct Possible {
     /// Of iptables of the old kind.
     pub xtables: bool,
     /// How much its counter grew; absent if it has none, or none that counts only drops.
-    pub grown: Option<u64>,
+    pub grown: Option<Grown>,
     /// Where its chain can be entered.
     entries: Vec<Entry>,
     network: Option<&'static str>,
@@ -88,18 +119,22 @@ impl Possible {
 }
 
 /// Every rule and chain that can drop.
-pub fn possibles(before: &Rules, now: &Rules) -> Vec<Possible> {
-    let mut all = of_kind(&before.nftables, &now.nftables, false);
-    all.extend(of_kind(&before.xtables, &now.xtables, true));
+pub fn possibles(begin: &Twice, end: &Twice) -> Vec<Possible> {
+    let four = [&begin.early, &begin.late, &end.early, &end.late];
+    let mut all = of_kind(four.map(|rules| &rules.nftables), false);
+    all.extend(of_kind(four.map(|rules| &rules.xtables), true));
     all
 }
 
-fn of_kind(before: &Ruleset, now: &Ruleset, xtables: bool) -> Vec<Possible> {
+fn of_kind(four: [&Ruleset; 4], xtables: bool) -> Vec<Possible> {
+    let now = four[3];
     let entries = entries(now);
     let tools = tools(now, xtables);
     let tool = |chain: &ChainId| tools.get(&(chain.family, &chain.table)).map(|&tool| tool.to_owned());
-    let old_rules: HashMap<(&ChainId, u64), &Rule> = before.rules.iter().map(|r| ((&r.chain, r.handle), r)).collect();
-    let old_chains: HashMap<&ChainId, &Chain> = before.chains.iter().map(|chain| (&chain.id, chain)).collect();
+    let rules: [HashMap<(&ChainId, u64), &Rule>; 4] =
+        four.map(|rules| rules.rules.iter().map(|rule| ((&rule.chain, rule.handle), rule)).collect());
+    let chains: [HashMap<&ChainId, &Chain>; 4] =
+        four.map(|rules| rules.chains.iter().filter(|chain| chain.drops).map(|chain| (&chain.id, chain)).collect());
     let mut all = Vec::new();
     for rule in &now.rules {
         let verdict = match rule.verdict {
@@ -109,15 +144,14 @@ fn of_kind(before: &Ruleset, now: &Ruleset, xtables: bool) -> Vec<Possible> {
             Verdict::Jump(_) | Verdict::Other => continue,
         };
         let Some(entries) = entries.get(&rule.chain) else { continue };
-        let old = old_rules.get(&(&rule.chain, rule.handle)).and_then(|old| old.packets);
-        let grown = rule.packets.zip(old).and_then(|(now, old)| now.checked_sub(old));
-        let grown = grown.filter(|_| rule.verdict != Verdict::Map);
+        let counts = rules.each_ref().map(|rules| rules.get(&(&rule.chain, rule.handle))?.packets);
+        let grown = all_four(counts).and_then(Grown::of).filter(|_| rule.verdict != Verdict::Map);
         let mut refuser = refuser(&rule.chain, entries, verdict);
         refuser.tool = tool(&rule.chain);
         refuser.handle = Some(rule.handle).filter(|_| !xtables);
         refuser.rule = Some(rule.position);
         refuser.comment.clone_from(&rule.comment);
-        refuser.counted = grown;
+        refuser.counted = grown.map(|grown| grown.most);
         all.push(Possible {
             refuser,
             is_policy: false,
@@ -131,15 +165,20 @@ fn of_kind(before: &Ruleset, now: &Ruleset, xtables: bool) -> Vec<Possible> {
     }
     for chain in now.chains.iter().filter(|chain| chain.drops && chain.hook.is_some()) {
         let Some(entries) = entries.get(&chain.id) else { continue };
-        let old = old_chains.get(&chain.id).filter(|old| old.drops).and_then(|old| old.packets);
-        let grown = chain.packets.zip(old).and_then(|(now, old)| now.checked_sub(old));
+        let counts = chains.each_ref().map(|chains| chains.get(&chain.id)?.packets);
+        let grown = all_four(counts).and_then(Grown::of);
         let mut refuser = refuser(&chain.id, entries, "policy");
         refuser.tool = tool(&chain.id);
-        refuser.counted = grown;
+        refuser.counted = grown.map(|grown| grown.most);
         let (entries, network) = (entries.clone(), network(chain.id.family));
         all.push(Possible { refuser, is_policy: true, xtables, grown, entries, network, protocol: None, device: None });
     }
     all
+}
+
+fn all_four(counts: [Option<u64>; 4]) -> Option<[u64; 4]> {
+    let [a, b, c, d] = counts;
+    Some([a?, b?, c?, d?])
 }
 
 /// Tables that iptables made: their chains are called as iptables calls them (nft_xt_builtin_init(), iptables/nft.c).

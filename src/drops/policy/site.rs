@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::possible::Grown;
+
 /// Drops at a place, and what could have been the cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Site {
@@ -22,14 +24,12 @@ pub struct Cause {
     /// One of them has no counter.
     pub uncounted: bool,
     /// How much the others counted.
-    pub counted: u64,
+    pub counted: Grown,
 }
 
 impl Cause {
     fn fits(&self, dropped: u64) -> bool {
-        // Counters are read a little before and after the probe's counts.
-        let most = dropped + dropped / 20 + 10;
-        !self.none && (self.uncounted || dropped <= self.counted) && self.counted <= most
+        !self.none && self.counted.least <= dropped && (self.uncounted || dropped <= self.counted.most)
     }
 }
 
@@ -48,10 +48,11 @@ mod tests {
 
     fn site(dropped: u64, rules: u64, policies: Option<u64>) -> Site {
         let uncounted = policies.is_none();
+        let exactly = |count| Grown { least: count, most: count };
         Site {
             dropped,
-            rules: Cause { counted: rules, ..Cause::default() },
-            policies: Cause { uncounted, counted: policies.unwrap_or(0), none: false },
+            rules: Cause { counted: exactly(rules), ..Cause::default() },
+            policies: Cause { uncounted, counted: exactly(policies.unwrap_or(0)), none: false },
         }
     }
 
