@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Seen, observe};
-use crate::case::{Case, Checks, Outcome, wrong};
+use crate::actor::Actor;
+use crate::case::{Case, Checks, Outcome, again, wrong};
 use crate::lab::{Family, Lab, Namespace, SERVER_DEVICE, batch};
 use crate::need::Need;
+use crate::tool;
 
 const PORT: u16 = 5050;
 const REASON: &str = "NETFILTER_DROP";
@@ -29,6 +31,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("drops::policy_of_a_chain", nft, chain_policy),
         Case::new("drops::policy_without_counter", nft, without_counter),
         Case::new("drops::policy_counter_too_early", nft, counter_too_early),
+        Case::new("drops::policy_across_the_window", nft, across),
         Case::new("drops::policy_iptables", iptables, iptables_rule),
         Case::new("drops::policy_iptables_of_the_old_kind", old, old_iptables),
         Case::new("drops::policy_conntrack_invalid", nft, conntrack_invalid),
@@ -212,6 +215,43 @@ fn counter_too_early(window: Duration) -> Outcome {
          add rule inet t i counter udp dport {PORT} drop comment \"early\""
     ))?;
     not_claimed(&lab, window, "early")
+}
+
+/// A flood that begins before the window and ends behind it: the counters are not read at the same instant as the drops. No
+/// packet of the rules may be blamed on the policy, which drops none.
+fn across(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    lab.server.nft(&format!(
+        "add table ip t; add chain ip t i {{ type filter hook input priority 0; policy drop; }}; \
+         add rule ip t i udp dport {PORT} counter drop; add rule ip t i udp dport {} counter drop",
+        PORT + 1
+    ))?;
+    let source = SocketAddr::new(Family::V4.client(), 0).to_string();
+    let mut senders = [PORT, PORT + 1]
+        .map(|port| (port, Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source, "1", "any"])));
+    for (port, sender) in &mut senders {
+        let Ok(sender) = sender else { return wrong("no sender") };
+        // At most for so long that the window lies within.
+        sender.tell(&format!("send {} 1000000 100 20", Family::V4.server(*port)))?;
+    }
+    let args = ["drops", "--json", "--netns", &lab.server.name];
+    let report = tool::start_with(&args, window)?.report()?;
+    let rows = report.0["drops"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut checks = Checks::default();
+    let mut seen = 0;
+    for row in rows.iter().filter(|row| row["reason"] == REASON) {
+        let (count, policy) = (row["count"].as_u64().unwrap_or(0), &row["policy"]);
+        let shares = policy["shares"].as_array().map_or(&[][..], Vec::as_slice);
+        let known: u64 = shares.iter().filter_map(|share| share["count"].as_u64()).sum();
+        checks.same("shares and the rest", count, known + policy["unattributed"].as_u64().unwrap_or(0));
+        checks.that(shares.iter().all(|share| share["by"] == "counter"), format_args!("a wrong claim: {policy:#}"));
+        checks.that(known >= count / 2, format_args!("only {known} of {count} known: {policy:#}"));
+        seen += count;
+    }
+    if seen < 1000 {
+        return again(format_args!("no flood: {seen} drops"));
+    }
+    checks.done(&report)
 }
 
 fn not_claimed(lab: &Lab, window: Duration, comment: &str) -> Outcome {
