@@ -162,7 +162,7 @@ _netstat__deep() {
                     return 0
                     ;;
                 --by)
-                    COMPREPLY=($(compgen -W "reason location stage device netns process unit flow" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "reason location stage device netns process unit flow rule" -- "${cur}"))
                     return 0
                     ;;
                 --reason)

@@ -82,7 +82,8 @@ device\t'The network device'
 netns\t'The network namespace'
 process\t'The process whose socket lost it'
 unit\t'The systemd unit of that process'
-flow\t'From where to where it went'"
+flow\t'From where to where it went'
+rule\t'The firewall rule, program or setting that refused it'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l reason -d 'Only drops of this reason: NO_SOCKET, SOCKET_RCVBUFF ...' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l netns -d 'Only drops in this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l dev -d 'Only drops of packets from or to this device' -r

@@ -210,6 +210,8 @@ pub enum By {
     Unit,
     /// From where to where it went
     Flow,
+    /// The firewall rule, program or setting that refused it
+    Rule,
 }
 
 /// Change settings.

@@ -2,6 +2,7 @@
 
 pub mod incidents;
 pub mod monitor;
+mod policy;
 mod stream;
 mod victims;
 mod words;
@@ -10,6 +11,8 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
+
+use jiff::Timestamp;
 
 use crate::model::{
     Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe, SourceStatus, Victim, per_second,
@@ -20,6 +23,7 @@ use crate::source::probe::hooks::Hit;
 use crate::source::probe::{Probes, Refusal};
 use crate::source::reasons::subsystem;
 use crate::source::{Host, owner, place, symbols, text};
+use policy::Refusals;
 pub use stream::Clock;
 use words::{Class, network, protocol};
 
@@ -62,6 +66,8 @@ pub struct Window {
     pub left_out: u64,
     /// How long the window was.
     pub seconds: f64,
+    /// When it ended: the counts were read then, and looked up afterwards.
+    pub ended: Timestamp,
 }
 
 /// Watches what the kernel drops.
@@ -74,20 +80,24 @@ pub struct DropWatch {
     hits: HashMap<Hit, u64>,
     /// Names of places, kept from window to window: looking them up takes longer than the rest.
     symbols: HashMap<u64, String>,
+    refusals: Refusals,
+    /// The firewall's counters were read already, for the end of the window.
+    ending: bool,
 }
 
 impl DropWatch {
     /// Attaches the probe; the first window begins.
     pub fn begin(wanted: Wanted, only: Only) -> Result<Self, Refusal> {
-        let probes = Probes::attach(wanted)?;
-        Ok(DropWatch {
-            probes,
-            only,
-            begun: Instant::now(),
-            before: Counts::default(),
-            hits: HashMap::new(),
-            symbols: HashMap::new(),
-        })
+        let mut probes = Probes::attach(wanted)?;
+        let mut refusals = Refusals::begin(only.netns);
+        // What was dropped until the firewall's counters were read belongs to no window: they could not explain it.
+        let before = probes.drops.read().unwrap_or_default();
+        probes.did();
+        refusals.begun();
+        let hits = probes.hooks.as_ref().ok().and_then(|hooks| hooks.read().ok()).unwrap_or_default().0;
+        let hits = hits.into_iter().map(|(hit, (count, _))| (hit, count)).collect();
+        let (begun, symbols) = (Instant::now(), HashMap::new());
+        Ok(DropWatch { probes, only, begun, before, hits, symbols, refusals, ending: false })
     }
 
     /// The names of the reasons of this kernel.
@@ -97,7 +107,16 @@ impl DropWatch {
 
     /// Stops counting: the next window is the last.
     pub fn end(&mut self) {
+        // If the counts can't be read now, they can't be for the window, which says so.
+        self.ending = self.read_rules().is_ok();
         self.probes.detach();
+    }
+
+    /// Reads the firewall's counters where packets were lost, before the counts that end the window.
+    fn read_rules(&mut self) -> io::Result<()> {
+        let so_far = since(&self.probes.drops.read()?, &self.before);
+        self.refusals.ending(&so_far.rows.keys().map(|key| key.netns).filter(|&netns| netns != 0).collect());
+        Ok(())
     }
 
     /// The single drops since this was last asked, as far as they are wanted; each with its words.
@@ -114,27 +133,20 @@ impl DropWatch {
             let said = stream::describe(&event, drop, clock, &netns_names);
             (event, said)
         });
-        described.filter(|(event, said)| self.wants(&said.drop, event.key.netns)).collect()
-    }
-
-    /// Begins the window anew: what was counted until now is forgotten.
-    pub fn restart(&mut self) -> io::Result<()> {
-        if let Ok(hooks) = &self.probes.hooks {
-            let (hits, _) = hooks.read()?;
-            self.hits = hits.into_iter().map(|(hit, (count, _))| (hit, count)).collect();
-        }
-        self.before = self.probes.drops.read()?;
-        self.begun = Instant::now();
-        Ok(())
+        described.filter(|(_, said)| self.wants(&said.drop)).collect()
     }
 
     /// The window that ends now; the next one begins.
     pub fn window(&mut self) -> io::Result<Window> {
+        if !std::mem::take(&mut self.ending) {
+            self.read_rules()?;
+        }
         let counts = self.probes.drops.read()?;
-        let now = Instant::now();
+        let (now, ended) = (Instant::now(), Timestamp::now());
+        let probes = self.probes.did();
+        self.refusals.ended();
         let seconds = (now - self.begun).as_secs_f64();
         self.begun = now;
-        let probes = self.probes.did();
         let grown = since(&counts, &self.before);
         self.before = counts;
         let mut sources = Vec::new();
@@ -147,6 +159,8 @@ impl DropWatch {
             incidents.clear();
         }
         sources.extend(find_owners(&mut drops, &mut incidents));
+        sources.extend(self.refusals.name(&mut drops));
+        drops.retain(|drop| self.wants(drop));
         let mut totals = DropTotals {
             detail_not_kept: grown.unkept.values().sum(),
             victims_not_kept: grown.without_socket,
@@ -155,7 +169,7 @@ impl DropWatch {
             ..DropTotals::default()
         };
         totals.add(&drops);
-        Ok(Window { drops, totals, incidents, probes, sources, left_out: grown.left_out, seconds })
+        Ok(Window { drops, totals, incidents, probes, sources, left_out: grown.left_out, seconds, ended })
     }
 
     /// What the hooks saw in the window.
@@ -226,10 +240,8 @@ impl DropWatch {
             let mut drop = self.drop(key.reason, Some(key), row.packets, seconds);
             drop.device = device;
             drop.netns_name = netns_names.get(&key.netns).cloned();
-            if self.wants(&drop, key.netns) {
-                at.insert(*key, drops.len());
-                drops.push(drop);
-            }
+            at.insert(*key, drops.len());
+            drops.push(drop);
         }
         for ((key, inode), socket) in &counts.sockets {
             let Some(&at) = at.get(key) else { continue };
@@ -249,7 +261,7 @@ impl DropWatch {
         }
         if self.only.device.is_none() && self.only.netns.is_none() {
             let unkept = counts.unkept.iter().map(|(&reason, &packets)| self.drop(reason, None, packets, seconds));
-            drops.extend(unkept.filter(|drop| self.wants(drop, 0)));
+            drops.extend(unkept);
         }
         for drop in &mut drops {
             drop.victims.sort_by(|a, b| (b.lost, &a.local, &a.remote).cmp(&(a.lost, &b.local, &b.remote)));
@@ -261,11 +273,11 @@ impl DropWatch {
         drops
     }
 
-    fn wants(&self, drop: &Drop, netns: u32) -> bool {
+    fn wants(&self, drop: &Drop) -> bool {
         let reason = |wanted: &String| *wanted == drop.reason || Some(wanted) == drop.likely.as_ref();
         self.only.reason.as_ref().is_none_or(reason)
             && self.only.device.as_ref().is_none_or(|wanted| Some(wanted) == drop.device.as_ref())
-            && self.only.netns.is_none_or(|wanted| wanted == netns)
+            && self.only.netns.is_none_or(|wanted| drop.netns == Some(namespace(wanted)))
     }
 
     /// What is known of a row by its key; without one, by its reason alone.
@@ -285,10 +297,11 @@ impl DropWatch {
             stage: class.stage,
             location,
             device: None,
-            netns: key.filter(|key| key.netns != 0).map(|key| format!("net:[{}]", key.netns)),
+            netns: key.filter(|key| key.netns != 0).map(|key| namespace(key.netns)),
             netns_name: None,
             network: key.and_then(|key| network(key.network)),
             protocol,
+            policy: None,
             count: packets,
             per_second: per_second(packets, seconds),
             victims: Vec::new(),
@@ -296,6 +309,11 @@ impl DropWatch {
             stack: key.map_or(Vec::new(), |key| self.probes.drops.stack(key.stack).into_iter().map(place).collect()),
         }
     }
+}
+
+/// A namespace as the kernel writes it.
+fn namespace(inode: u32) -> String {
+    format!("net:[{inode}]")
 }
 
 /// A packet that passed a device's receive path came in. Others are told by the stage, as far as that has one direction.

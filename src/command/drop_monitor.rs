@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::bar::Bar;
 use super::drops::{GLANCE, report, view};
@@ -32,13 +32,13 @@ pub fn run(
     let mut windows = 0;
     loop {
         let watched = watch(args, reason, stop);
-        let (mut window, end) = watched.map_err(|e| missing(refusal.clone(), &e.to_string()))?;
+        let mut window = watched.map_err(|e| missing(refusal.clone(), &e.to_string()))?;
         if let Some(refusal) = &refusal {
             let reason = Some(refusal.what.clone());
             window.sources.push(SourceStatus { name: "drop probe".into(), ok: false, reason, microseconds: 0 });
         }
         windows += 1;
-        let report = report(window, time(end), None, false);
+        let report = report(window, None, false);
         live.show(out, |out| render::drops::write(&report, view(args), out)).map_err(Error::output)?;
         let interrupted = stop.load(Ordering::Relaxed);
         if interrupted || windows == args.windows() {
@@ -49,7 +49,7 @@ pub fn run(
 }
 
 /// Shows how the time passes, meanwhile.
-fn watch(args: &DropsArgs, reason: Option<&str>, stop: &AtomicBool) -> io::Result<(Window, SystemTime)> {
+fn watch(args: &DropsArgs, reason: Option<&str>, stop: &AtomicBool) -> io::Result<Window> {
     let bar = Bar::new(args.format(), args.interval);
     std::thread::scope(|scope| {
         let watching = scope.spawn(|| monitor::watch(args.interval, stop, reason));
@@ -85,9 +85,4 @@ fn missing(refusal: Option<Refusal>, monitor: &str) -> Error {
             todo => format!("{todo}; {COUNTERS}"),
         }),
     }
-}
-
-fn time(time: SystemTime) -> String {
-    let time = jiff::Timestamp::try_from(time).unwrap_or_default();
-    time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }

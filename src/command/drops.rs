@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::bar::Bar;
 use super::drop_monitor;
 use super::live::Live;
-use super::rx::{name, now};
+use super::rx::{name, written};
 use crate::cli::{By, DropsArgs, Format, Source};
 use crate::drops::{Clock, DropWatch, Only, Window};
 use crate::error::{EXIT_INTERRUPTED, Error, near_misses};
@@ -79,9 +79,8 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
             watch.end();
         }
         stream.pass_on(&mut watch, out)?;
-        let taken_at = now();
         let window = watch.window().map_err(|e| Error::missing(format!("the probe's counts can't be read: {e}")))?;
-        let report = report(window, taken_at, netns.clone(), stream.wanted());
+        let report = report(window, netns.clone(), stream.wanted());
         live.show(out, |out| render::drops::write(&report, view(args), out)).map_err(Error::output)?;
         if last {
             live.end(out).map_err(Error::output)?;
@@ -185,7 +184,7 @@ fn show_verifier(refusal: &Refusal, verbose: u8) {
     }
 }
 
-pub(super) fn report(window: Window, taken_at: String, netns: Option<Netns>, streamed: bool) -> Report {
+pub(super) fn report(window: Window, netns: Option<Netns>, streamed: bool) -> Report {
     let host = &Host::Live;
     let mut own = Own::measure();
     own.probes = window.probes;
@@ -197,7 +196,7 @@ pub(super) fn report(window: Window, taken_at: String, netns: Option<Netns>, str
         host: name(host, "proc/sys/kernel/hostname"),
         kernel: name(host, "proc/sys/kernel/osrelease"),
         cpus: std::thread::available_parallelism().ok().map(usize::from),
-        taken_at: Some(taken_at),
+        taken_at: Some(written(window.ended)),
         window_seconds: Some(window.seconds),
         since_boot: false,
         netns,

@@ -33,11 +33,7 @@ impl Probing {
         }
         let only = Only { netns: place::inode(), ..Only::default() };
         match DropWatch::begin(Wanted::default(), only) {
-            Ok(mut watch) => {
-                // What was dropped while they were attached is not in the window.
-                let restarted = watch.restart();
-                Ok(Probing { refused: restarted.err().map(|e| e.to_string()), watch: Some(watch) })
-            }
+            Ok(watch) => Ok(Probing { watch: Some(watch), refused: None }),
             Err(refusal) if wanted == Probes::On => Err(Error::missing(refusal.what).hint(refusal.todo)),
             Err(refusal) => Ok(Probing { watch: None, refused: Some(refusal.what) }),
         }

@@ -239,5 +239,10 @@ pub(super) fn name(host: &Host, path: &str) -> Option<String> {
 
 /// RFC 3339 in UTC, to the millisecond.
 pub(super) fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+    written(jiff::Timestamp::now())
+}
+
+/// A time as reports write it.
+pub(super) fn written(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }

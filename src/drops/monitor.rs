@@ -2,7 +2,9 @@
 
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 
 use super::words::{Class, network, protocol};
 use super::{DropTotals, Window, direction, status};
@@ -17,7 +19,7 @@ const MISSING: &str = "used instead of BPF, at a higher cost for each drop: sock
 
 /// Watches for as long as `window`, or until `stop`; of `reason` only, if one is given. Also says when the window ended:
 /// the kernel tells the last drops only a while later.
-pub fn watch(window: Duration, stop: &AtomicBool, reason: Option<&str>) -> io::Result<(Window, SystemTime)> {
+pub fn watch(window: Duration, stop: &AtomicBool, reason: Option<&str>) -> io::Result<Window> {
     let start = Instant::now();
     let watched = dropmon::watch(window, stop)?;
     // The kernel's types need no privilege.
@@ -40,8 +42,9 @@ pub fn watch(window: Duration, stop: &AtomicBool, reason: Option<&str>) -> io::R
         sources,
         left_out: 0,
         seconds: watched.seconds,
+        ended: Timestamp::try_from(watched.end).unwrap_or_default(),
     };
-    Ok((window, watched.end))
+    Ok(window)
 }
 
 fn describe(row: &Row, names: &ReasonNames, seconds: f64) -> Drop {
@@ -68,6 +71,7 @@ fn describe(row: &Row, names: &ReasonNames, seconds: f64) -> Drop {
         netns_name: None,
         network: packet.ethertype.and_then(network),
         protocol,
+        policy: None,
         count: row.count,
         per_second: per_second(row.count, seconds),
         victims: Vec::new(),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Harm, Victim};
+use super::{Harm, Policy, Victim};
 
 /// Packets dropped for one reason, at one place, from one device.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -46,6 +46,9 @@ pub struct Drop {
     /// Received, or to be sent; absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
+    /// What refused them, if the reason is a policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
     /// Packets dropped in the window.
     pub count: u64,
     /// The same per second.
@@ -92,6 +95,7 @@ impl Drop {
             netns_name: None,
             network: Some("ipv4".into()),
             protocol: Some("udp".into()),
+            policy: None,
             direction: Some(Direction::In),
             count,
             per_second: None,

@@ -8,6 +8,7 @@ mod drop;
 pub mod flow;
 mod knob;
 mod observed;
+mod policy;
 mod reason;
 mod rule;
 mod settings;
@@ -22,6 +23,7 @@ pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe
 pub use flow::{Flow, Uncounted};
 pub use knob::{Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, power_of_two};
 pub use observed::{Observed, Probed};
+pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use reason::{Harm, Reason};
 pub use rule::{Evidence, Example, Finding, Folklore, Rule, Severity, Threshold, Victim};
 pub use settings::Settings;

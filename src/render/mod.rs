@@ -9,6 +9,7 @@ mod openmetrics;
 mod path;
 pub mod pcap;
 pub mod plan;
+mod policy;
 mod table;
 pub mod words;
 

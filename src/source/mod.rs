@@ -2,6 +2,7 @@
 //! and hands the bytes to a parser that knows only their shape. Every parser takes what it can, counts what it can't,
 //! never panics, and never allocates more than its input is long.
 
+pub mod bpf_programs;
 pub mod btf;
 pub mod dropmon;
 pub mod genl;
@@ -9,6 +10,7 @@ pub mod groups;
 pub mod host;
 pub mod link;
 pub mod netlink;
+pub mod nftables;
 pub mod owner;
 pub mod place;
 pub mod privilege;
@@ -21,6 +23,7 @@ pub mod symbols;
 pub mod sysfs;
 pub mod text;
 pub mod tracepoint;
+pub mod xtables;
 
 pub use host::Host;
 pub use sheet::{Label, Sheet, SheetRow};

@@ -12,7 +12,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::netlink::{GENERIC, SOCK_DIAG};
+use rustix::net::netlink::{GENERIC, NETFILTER, SOCK_DIAG};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::Host;
@@ -38,6 +38,8 @@ pub enum Family {
     SockDiag,
     /// Generic netlink, which carries families of its own: see [`super::genl`].
     Generic,
+    /// nfnetlink: firewall rules.
+    Netfilter,
 }
 
 impl Family {
@@ -47,6 +49,7 @@ impl Family {
             Family::Route => None,
             Family::SockDiag => Some(SOCK_DIAG),
             Family::Generic => Some(GENERIC),
+            Family::Netfilter => Some(NETFILTER),
         };
         Ok(rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?)
     }
@@ -56,6 +59,7 @@ impl Family {
             Family::Route => "route",
             Family::SockDiag => "sock_diag",
             Family::Generic => "generic",
+            Family::Netfilter => "netfilter",
         }
     }
 }

@@ -59,6 +59,14 @@ impl Place {
         Ok(Place { namespace: Some(file.into()), reference: reference.into(), name, enter: Some(enter) })
     }
 
+    /// Its inode, without entering it.
+    pub fn inode(&self) -> Option<u32> {
+        match &self.namespace {
+            Some(namespace) => u32::try_from(rustix::fs::fstat(namespace).ok()?.st_ino).ok(),
+            None => inode(),
+        }
+    }
+
     /// Runs `work` on a thread inside the namespace. Other threads stay where they are, so that several namespaces can
     /// be read at the same time.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {

@@ -81,9 +81,12 @@ static REASONS: &[Reason] = &[
     Reason::harmful(
         "XDP",
         "An XDP program told the driver to drop the packet. Normal if that program is a filter (DDoS protection, a \
-         load balancer); 'ip link' and 'bpftool net' show it.",
+         load balancer). In native mode a driver drops before there is a packet to count here: see its own statistics \
+         (ethtool -S).",
     )
-    .in_functions(&["xdp_do_generic", "do_xdp_generic", "bpf_prog_run_generic_xdp"]),
+    .in_functions(&["xdp_do_generic", "do_xdp_generic", "bpf_prog_run_generic_xdp"])
+    // Neither gives a reason for what the program itself drops (netif_receive_generic_xdp(), net/core/dev.c).
+    .unnamed_in(&["do_xdp_generic", "netif_receive_generic_xdp", "veth_xdp_rcv_skb"]),
     Reason::harmful(
         "NOMEM",
         "The kernel had no memory for the packet. Never normal: the host is out of memory, or atomic allocations \

@@ -88,7 +88,7 @@ static REASONS: &[Reason] = &[
     Reason::harmful(
         NETFILTER_DROP,
         "A firewall rule or policy dropped the packet (nftables, iptables, or their connection tracking). Normal if \
-         the rule is meant; 'nft list ruleset' shows the rules' own counters.",
+         the rule is meant. 'drops' names the rule if it has a counter ('counter drop'), which costs next to nothing.",
     )
     .missing_at("ip_in")
     .in_functions(&["nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table"]),
@@ -118,7 +118,8 @@ pub static STAGE: Stage = Stage {
     title: "firewall",
     explain: "Rules of nftables and iptables see the packet before routing (PREROUTING), on its way to a socket (INPUT) \
               and on its way out again (FORWARD). What a rule drops is in no counter of IP, UDP or TCP: without \
-              the drop probe the ledger shows it as unexplained at ip_in. The rules' own counters tell more ('nft list ruleset').",
+              the drop probe the ledger shows it as unexplained at ip_in. 'netstat-deep drops --by rule' names the \
+              rules, by their own counters.",
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

@@ -1,6 +1,7 @@
 //! The test's hold on a process inside a namespace: one line out, one line back.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -27,7 +28,31 @@ pub struct Actor {
 impl Actor {
     /// Starts `kind` in `namespace` under the process name `comm`, and waits until its sockets exist.
     pub fn start(namespace: &Namespace, comm: &str, kind: &str, arguments: &[&str]) -> Outcome<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        Self::launch(Command::new(std::env::current_exe()?), namespace, comm, kind, arguments)
+    }
+
+    /// The same in a cgroup: a socket stays in the one that its process was in when it was made.
+    pub fn start_in_cgroup(
+        cgroup: &Path,
+        namespace: &Namespace,
+        comm: &str,
+        kind: &str,
+        arguments: &[&str],
+    ) -> Outcome<Self> {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""]);
+        command.arg(cgroup).arg(std::env::current_exe()?);
+        Self::launch(command, namespace, comm, kind, arguments)
+    }
+
+    fn launch(
+        mut command: Command,
+        namespace: &Namespace,
+        comm: &str,
+        kind: &str,
+        arguments: &[&str],
+    ) -> Outcome<Self> {
+        let mut child = command
             .args([FLAG, &namespace.name, comm, kind])
             .args(arguments)
             .stdin(Stdio::piped())

@@ -10,6 +10,12 @@ pub enum Need {
     /// Root, the `ip` tool, and a kernel that makes namespaces and veth pairs.
     Namespaces,
     Nft,
+    /// iptables over nftables.
+    Iptables,
+    /// iptables of the old kind.
+    OldIptables,
+    /// clang, to make programs that drop.
+    Clang,
     Conntrack,
     TwoCpus,
     Strace,
@@ -33,6 +39,9 @@ impl Machine {
         let found = [
             (Need::Namespaces, namespaces()),
             (Need::Nft, nft()),
+            (Need::Iptables, has_tool("iptables-nft", "--version")),
+            (Need::OldIptables, old_iptables()),
+            (Need::Clang, has_tool("clang", "--version")),
             (Need::Conntrack, conntrack()),
             (Need::TwoCpus, two_cpus()),
             (Need::Strace, has_tool("strace", "-V")),
@@ -60,6 +69,13 @@ fn namespaces() -> Result<(), String> {
 
 fn nft() -> Result<(), String> {
     has_tool("nft", "--version")
+}
+
+fn old_iptables() -> Result<(), String> {
+    has_tool("iptables-legacy", "--version")?;
+    // Of a module that is not loaded the file is missing; the tool would load it.
+    let there = std::path::Path::new("/proc/net/ip_tables_names").exists();
+    if there { Ok(()) } else { Err("needs ip_tables in the kernel".into()) }
 }
 
 /// Lowering the table's size loses packets of every connection that this machine tracks, so nothing may be tracked.

@@ -2,7 +2,7 @@
 
 use anstream::adapter::strip_str;
 use netstat_deep::cli::{By, Format};
-use netstat_deep::model::{Drop, DropFlow, DropTotals, Harm, Victim};
+use netstat_deep::model::{Drop, DropFlow, DropTotals, Harm, Layer, Means, Policy, Refuser, Share, Victim};
 use netstat_deep::render::drops::{View, write};
 use netstat_deep::report::{Own, Report, SCHEMA, Verb};
 
@@ -23,6 +23,7 @@ fn drop(reason: &str, harm: Harm, count: u64) -> Drop {
         network: Some("ipv6".into()),
         protocol: Some("udp".into()),
         direction: None,
+        policy: policy(count),
         count,
         per_second: Some(count as f64),
         victims: vec![Victim {
@@ -40,6 +41,25 @@ fn drop(reason: &str, harm: Harm, count: u64) -> Drop {
         }],
         stack: vec!["bpf_prog_ours+0x1".into(), "udp_queue_rcv_one_skb+0x437".into()],
     }
+}
+
+/// Refused by a rule whose names are as long as the kernel takes them, but for one packet.
+fn policy(count: u64) -> Option<Policy> {
+    let refuser = Refuser {
+        family: Some("inet".into()),
+        table: Some("t".repeat(255)),
+        chain: Some("a-chain".into()),
+        handle: Some(u64::MAX),
+        comment: Some("a comment of many words ".repeat(5)),
+        ..Refuser::default()
+    };
+    Some(Policy {
+        shares: vec![Share { count: count - 1, by: Means::Counter, refuser: refuser.clone() }],
+        candidates: vec![refuser],
+        unattributed: 1,
+        note: Some("nobody knows".into()),
+        ..Policy::of(Layer::Nftables, Means::Counter)
+    })
 }
 
 fn report(drops: Vec<Drop>) -> Report {
@@ -82,7 +102,8 @@ fn screen(report: &Report, by: By, harmless: bool) -> String {
     strip_str(std::str::from_utf8(&out).unwrap()).to_string()
 }
 
-const ALL: [By; 8] = [By::Reason, By::Location, By::Stage, By::Device, By::Netns, By::Process, By::Unit, By::Flow];
+const ALL: [By; 9] =
+    [By::Reason, By::Location, By::Stage, By::Device, By::Netns, By::Process, By::Unit, By::Flow, By::Rule];
 
 fn several() -> Report {
     report(vec![

@@ -9,6 +9,7 @@ use super::{View, WIDTH, cut, line, mark, process};
 use crate::cli::By;
 use crate::model::{Drop, DropTotals, Harm, Victim};
 use crate::render::path::DIM;
+use crate::render::policy;
 use crate::render::words::{grouped, share};
 
 /// Lines of a table other than that of reasons, at most.
@@ -63,6 +64,17 @@ pub(super) fn groups<'a>(drops: &[&'a Drop], by: By) -> Vec<Group<'a>> {
                     add("other flows, or no IP".into(), drop, rest);
                 }
             }
+            By::Rule => {
+                let mut rest = drop.count;
+                for (label, count) in policy::known(drop) {
+                    rest = rest.saturating_sub(count);
+                    add(label, drop, count);
+                }
+                if rest > 0 {
+                    let layer = drop.policy.as_ref().map(|policy| policy::unknown(policy, drop));
+                    add(layer.unwrap_or_else(|| "no policy".into()), drop, rest);
+                }
+            }
             _ => add(label(drop, by), drop, drop.count),
         }
     }
@@ -104,6 +116,7 @@ pub(super) fn table(groups: &[Group], view: View, totals: &DropTotals, out: &mut
         By::Process => "process",
         By::Unit => "unit",
         By::Flow => "flow",
+        By::Rule => "refused by",
     };
     let wide = if view.by == By::Reason { 24 } else { 30 };
     writeln!(out, "\n{DIM}  {:>12} {:>8}   {heading:<wide$} {}{DIM:#}", "packets", "share", columns(view.by))?;
@@ -173,6 +186,9 @@ fn details(group: &Group, view: View, out: &mut dyn Write) -> io::Result<()> {
     }
     if places.len() > most {
         line("", &format!("and {} more places: -v shows them", places.len() - most), DIM, out)?;
+    }
+    for (word, text) in policy::lines(group.drops.iter().map(|(drop, _)| *drop)) {
+        line(word, &text, Style::new(), out)?;
     }
     let mut victims: Vec<&Victim> = group.drops.iter().flat_map(|(drop, _)| &drop.victims).collect();
     victims.sort_by_key(|victim| std::cmp::Reverse(victim.lost));

@@ -3,8 +3,10 @@
 //! Oracle of each: packets sent, all of which the fault must drop. Exact: one packet is one drop.
 
 mod load;
+mod policy;
 mod probed;
 mod process;
+mod program;
 mod reasons;
 mod ring;
 mod stream;
@@ -28,10 +30,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const MARGIN: Duration = Duration::from_millis(100);
 
 pub fn cases() -> Vec<Case> {
-    [reasons::cases(), load::cases(), process::cases(), stream::cases(), probed::cases(), ring::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        reasons::cases(),
+        policy::cases(),
+        program::cases(),
+        load::cases(),
+        process::cases(),
+        stream::cases(),
+        probed::cases(),
+        ring::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// What was seen of one window.

@@ -194,7 +194,10 @@ fn rp_filter(window: Duration) -> Outcome {
         Ok(sent as u64)
     })?;
     let mut checks = Checks::default();
-    seen.check(&mut checks, "IP_RPFILTER", "harmful", "ip_in", seen.told)?;
+    let row = seen.check(&mut checks, "IP_RPFILTER", "harmful", "ip_in", seen.told)?;
+    checks.same("refused by", Some("reverse_path_filter"), row["policy"]["layer"].as_str());
+    let setting = format!("net.ipv4.conf.{SERVER_DEVICE}.rp_filter = 1");
+    checks.same("setting", Some(setting.as_str()), row["policy"]["setting"].as_str());
     protocol(&mut checks, &seen, "IP_RPFILTER", Family::V4, "udp");
     checks.done(&seen.report)
 }
