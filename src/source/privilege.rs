@@ -78,10 +78,14 @@ pub fn status(bytes: &[u8]) -> Status {
 }
 
 /// Gives up, for good, all capabilities but those that reading takes once the programs are attached: maps (before 5.19 a
-/// map can't be read without CAP_BPF), symbols, and the processes behind sockets. One that is missing stays so.
+/// map can't be read without CAP_BPF), symbols, the processes behind sockets, and the rules that refused packets, in their
+/// namespaces. One that is missing stays so.
 pub fn keep_only_what_is_read_with() {
     use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
-    let read = CapabilitySet::BPF | CapabilitySet::SYSLOG | CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH;
+    let maps_and_names =
+        CapabilitySet::BPF | CapabilitySet::SYSLOG | CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH;
+    // Firewall rules and attached programs, in the namespaces that lost packets.
+    let read = maps_and_names | CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN;
     if let Ok(now) = capabilities(None) {
         let both = now.permitted & read;
         // To give up what one has is always permitted.

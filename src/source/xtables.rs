@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::nftables::{Chain, ChainId, Hook, Match, Rule, Ruleset, Verdict};
 use super::{Host, text};
@@ -97,7 +97,8 @@ pub fn read(host: &Host) -> io::Result<Ruleset> {
 
 fn table(layout: Layout, name: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let family = if layout.family == IPV4.family { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::RAW))?;
+    // Any socket of the family will do; a raw one would take one capability more.
+    let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let ask = |option: libc::c_int, bytes: &mut Vec<u8>| {
         let mut length = bytes.len() as libc::socklen_t;
         // SAFETY: `bytes` and `length` live through the call, and `length` is the size of `bytes`.

@@ -79,7 +79,7 @@ fn killed(window: Duration) -> Outcome {
 
 /// Attached, it holds no capability but those that reading takes.
 fn gives_up(window: Duration) -> Outcome {
-    const READ: u64 = 1 << 2 | 1 << 19 | 1 << 34 | 1 << 39;
+    const READ: u64 = 1 << 2 | 1 << 12 | 1 << 19 | 1 << 21 | 1 << 34 | 1 << 39;
     let run = tool::start_with(&["drops", "--json"], window)?;
     super::attached(&run)?;
     let status = std::fs::read_to_string(format!("/proc/{}/status", run.pid()))?;
