@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Harm, Policy, Victim};
+use super::{Harm, Means, Policy, Victim};
 
 /// Packets dropped for one reason, at one place, from one device.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -77,6 +77,15 @@ impl Drop {
         let function = function.map(|function| format!("in {function}"));
         let parts: Vec<String> = self.device.clone().into_iter().chain(function).collect();
         if parts.is_empty() { "place unknown".into() } else { parts.join(", ") }
+    }
+
+    /// What is known to have refused its packets, and how many each.
+    pub fn refusers(&self) -> Vec<(String, u64)> {
+        let Some(policy) = &self.policy else { return Vec::new() };
+        if policy.by != Means::Reason && policy.shares.is_empty() {
+            return vec![(policy.refuser.label(policy.layer), self.count)];
+        }
+        policy.shares.iter().map(|share| (share.refuser.label(policy.layer), share.count)).collect()
     }
 
     /// Received packets of a reason, as examples need them.

@@ -126,6 +126,53 @@ pub struct Refuser {
     pub setting: Option<String>,
 }
 
+impl Refuser {
+    /// Its name, as its own tool calls it: `nft inet filter input handle 7 "block telnet"`.
+    pub fn label(&self, layer: Layer) -> String {
+        let mut words: Vec<String> = Vec::new();
+        match layer {
+            Layer::Nftables | Layer::Iptables | Layer::Netfilter => {
+                words.push(self.tool.clone().unwrap_or_else(|| "nft".into()));
+                words.extend(self.family.clone().filter(|_| self.tool.is_none()));
+                words.extend(self.table.clone());
+                words.extend(self.chain.clone());
+                // As the tool itself counts: 'nft delete rule' takes the handle, 'iptables -D' the number.
+                words.extend(match (self.handle, self.rule) {
+                    (_, Some(number)) if self.tool.is_some() => Some(format!("rule {number}")),
+                    (Some(handle), _) => Some(format!("handle {handle}")),
+                    _ => Some("policy drop".into()),
+                });
+            }
+            Layer::CgroupBpf => {
+                words.push("cgroup".into());
+                words.extend(self.cgroup.clone());
+                words.extend(self.hook.clone());
+            }
+            Layer::ReversePathFilter => words.extend(self.setting.clone()),
+            Layer::Tc | Layer::Xdp | Layer::SocketFilter | Layer::Xfrm | Layer::Lsm => {
+                let filter = self.filter.as_ref();
+                words.push(
+                    if layer == Layer::Xdp {
+                        "xdp"
+                    } else if filter.is_some_and(|f| f == "tcx") {
+                        "tcx"
+                    } else {
+                        "tc"
+                    }
+                    .into(),
+                );
+                words.extend(self.device.clone());
+                words.extend(self.hook.clone());
+                words.extend(filter.filter(|filter| *filter != "tcx").cloned());
+            }
+        }
+        words.extend(self.program.clone());
+        words.extend(self.program_id.map(|id| format!("(program {id})")));
+        words.extend(self.comment.as_ref().map(|comment| format!("\"{comment}\"")));
+        words.join(" ")
+    }
+}
+
 /// A part of a row's packets.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Share {

@@ -69,11 +69,12 @@ fn dropped(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let taken = seen.delta_of(&[&super::ip_in::IN_RECEIVES, &super::ip_in::IN6_RECEIVES]);
     let many = lost as f64 * 100.0 > percent * taken as f64 && seen.rate(lost).is_some_and(|lost| lost > rate);
     let severity = if many { Severity::Warning } else { Severity::Info };
-    let mut places: Vec<String> = seen.drops_for(NETFILTER_DROP).map(Drop::place).collect();
-    places.sort();
-    places.dedup();
-    let why =
-        format!("rules dropped them: {}; 'netstat-deep drops --by flow' shows from where to where", places.join(", "));
+    let rules: Vec<String> = seen.drops_for(NETFILTER_DROP).flat_map(Drop::refusers).map(|(rule, _)| rule).collect();
+    let places: Vec<String> = seen.drops_for(NETFILTER_DROP).map(Drop::place).collect();
+    let mut named = if rules.is_empty() { places } else { rules };
+    named.sort();
+    named.dedup();
+    let why = format!("refused by {}; 'netstat-deep drops --by flow' shows from where to where", named.join(", "));
     let mut finding = Finding::new(rule, severity, Scope::Netns, lost, why);
     finding.evidence.push(seen.probe_evidence(NETFILTER_DROP, lost, Some(rate)));
     finding.no_setting_helps = Some(

@@ -48,7 +48,7 @@ fn firewall(family: Family, window: Duration) -> Outcome {
     let lab = Lab::new()?;
     lab.server.nft(&format!(
         "add table inet t; add chain inet t i {{ type filter hook input priority 0; }}; \
-         add rule inet t i udp dport {FORBIDDEN} drop"
+         add rule inet t i udp dport {FORBIDDEN} counter drop comment \"no entry\""
     ))?;
     let local = family.server(OPEN).to_string();
     let mut reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&local, "force", "1048576"])?;
@@ -70,6 +70,8 @@ fn firewall(family: Family, window: Duration) -> Outcome {
     checks.same("findings", 1, all.len());
     let finding = Finding(all.first().copied());
     checks.same("evidence", Some(dropped), finding.evidence("drop.NETFILTER_DROP"));
+    let why = finding.0.and_then(|finding| finding["why"].as_str()).unwrap_or_default();
+    checks.that(why.contains("nft inet t i handle 2 \"no entry\""), format_args!("the rule is not named: {why}"));
     checks.that(finding.says_no_setting_helps(), "it is not said that no setting helps");
     checks.done(&report)
 }
