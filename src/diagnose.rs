@@ -1,11 +1,13 @@
 //! Runs every rule over what was observed.
 
-use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Probed, Rule, Severity, Stage};
+use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Place, Probed, Rule, Severity, Stage};
 
 /// The settings that the rules need to look at this time: those of rules whose counters moved. On a quiet host none.
+/// Since boot none below /sys: those say which CPU works when, and a sum over days does not tell who was busy then.
 pub fn wanted_knobs(stages: &[&'static Stage], changes: &Changes, probed: Option<&Probed>) -> Vec<&'static Knob> {
     let rules = stages.iter().flat_map(|stage| stage.rules).filter(|rule| triggered(rule, changes, probed));
-    rules.flat_map(|rule| rule.knobs).copied().collect()
+    let knobs = rules.flat_map(|rule| rule.knobs).copied();
+    knobs.filter(|knob| !changes.since_boot || !matches!(knob.place, Place::Sysfs(_))).collect()
 }
 
 /// All findings, the worst first.
@@ -36,4 +38,25 @@ fn triggered(rule: &Rule, changes: &Changes, probed: Option<&Probed>) -> bool {
         })
     };
     rule.triggers.iter().any(moved) || probed.is_some_and(|probed| rule.seen.iter().any(|name| probed.saw(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wanted_knobs;
+    use crate::model::{Changes, Instance, Observed, Place};
+    use crate::stage::{RECEIVE, backlog};
+
+    #[test]
+    fn settings_below_sys_are_read_for_a_window_only() {
+        let lossy = Observed::quiet().with_at(&backlog::DROPPED, Instance::Cpu { cpu: 1 }, 3);
+        let mut changes = lossy.changes;
+        let below_sys = |changes: &Changes| {
+            let knobs = wanted_knobs(RECEIVE, changes, None);
+            assert!(!knobs.is_empty());
+            knobs.iter().any(|knob| matches!(knob.place, Place::Sysfs(_)))
+        };
+        assert!(below_sys(&changes));
+        changes.since_boot = true;
+        assert!(!below_sys(&changes));
+    }
 }

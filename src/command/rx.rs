@@ -177,7 +177,8 @@ impl Run<'_> {
 
     /// The settings that the rules want to look at: a machine-wide one as it is at home, the others as they are here.
     fn settings(&self, host: &Host, knobs: &[&'static Knob]) -> Settings {
-        let (machine, here): (Vec<_>, Vec<_>) = knobs.iter().partition(|knob| knob.scope == Scope::Machine);
+        let away = |knob: &&Knob| knob.scope == Scope::Machine && !self.place.is_here();
+        let (machine, here): (Vec<_>, Vec<_>) = knobs.iter().copied().partition(away);
         let read = |knobs: &[&Knob]| settings::read(host, knobs.iter().filter_map(|knob| knob.template()));
         let mut settings = read(&here);
         if !machine.is_empty() {

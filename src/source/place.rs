@@ -59,6 +59,11 @@ impl Place {
         Ok(Place { namespace: Some(file.into()), reference: reference.into(), name, enter: Some(enter) })
     }
 
+    /// Whether it is the namespace that we were in from the start.
+    pub fn is_here(&self) -> bool {
+        self.namespace.is_none()
+    }
+
     /// Its inode, without entering it.
     pub fn inode(&self) -> Option<u32> {
         match &self.namespace {

@@ -65,8 +65,12 @@ fn with_cpus(mask: &str, cpus: &[u32]) -> Option<String> {
     printed.iter().zip(&groups).all(|(new, old)| new.len() == old.len()).then(|| printed.join(","))
 }
 
-/// How much of its time in the window a CPU spent in what `counter` counts in ticks of 10 ms, in %.
+/// How much of its time in the window a CPU spent in what `counter` counts in ticks of 10 ms, in %. Since boot unknown: a
+/// sum over days does not tell how busy it was when packets were lost.
 pub fn share(seen: &Observed, counter: &'static Counter, cpu: u32) -> Option<f64> {
+    if seen.changes.since_boot {
+        return None;
+    }
     let is_it = |(instance, change): (&Instance, Change)| match (instance, change) {
         (Instance::Cpu { cpu: other }, Change::Total { delta, .. }) if *other == cpu => delta,
         _ => None,
