@@ -113,6 +113,14 @@ pub fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     bytes.resize(bytes.len().next_multiple_of(4), 0);
 }
 
+/// One attribute by itself, for the tests of what takes attributes apart.
+#[cfg(test)]
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    push(&mut bytes, kind, value);
+    bytes
+}
+
 /// A string without the zero that ends it.
 pub fn string(value: &[u8]) -> &[u8] {
     value.split(|&b| b == 0).next().unwrap_or_default()

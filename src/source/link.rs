@@ -118,15 +118,8 @@ pub fn parse(payload: &[u8]) -> Option<Link> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::genl::attribute;
     use proptest::prelude::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = ((value.len() + 4) as u16).to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     fn message(name: &[u8], stats: &[u64], kind: &[u8]) -> Vec<u8> {
         let stats: Vec<u8> = stats.iter().flat_map(|n| n.to_ne_bytes()).collect();

@@ -249,8 +249,9 @@ fn be64(bytes: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::expressions::tests::{attribute, counter, drop, expression, list};
+    use super::expressions::tests::{counter, drop, expression, list};
     use super::*;
+    use crate::source::genl::attribute;
     use proptest::prelude::*;
 
     fn message(parts: &[Vec<u8>]) -> Vec<u8> {

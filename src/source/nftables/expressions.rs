@@ -184,15 +184,8 @@ fn verdict(data: &[u8]) -> Verdict {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::source::genl::attribute;
     use proptest::prelude::*;
-
-    pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = ((value.len() + 4) as u16).to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     pub fn expression(name: &[u8], data: &[u8]) -> Vec<u8> {
         [attribute(NFTA_EXPR_NAME, name), attribute(NFTA_EXPR_DATA, data)].concat()
