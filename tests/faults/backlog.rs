@@ -21,7 +21,7 @@ use crate::report::Finding;
 
 const RULE: &str = "backlog-overflow";
 const PORT: u16 = 5001;
-const LIMIT: u32 = 16;
+pub const LIMIT: u32 = 16;
 const RULES: u16 = 1000;
 
 pub fn cases() -> Vec<Case> {
@@ -33,23 +33,38 @@ pub fn cases() -> Vec<Case> {
     Family::BOTH.map(case).into()
 }
 
-fn run(family: Family, window: Duration) -> Outcome {
-    let lab = Lab::new()?;
-    let mask = format!("echo 2 > /sys/class/net/{SERVER_DEVICE}/queues/rx-0/rps_cpus");
-    lab.server.exec(&["sh", "-c", &mask])?;
-    let rules: Vec<String> =
-        (10_000..10_000 + RULES).map(|port| format!("add rule inet t i udp dport {port}")).collect();
-    let chain = "add table inet t; add chain inet t i { type filter hook input priority 0; }";
-    lab.server.nft(&format!("{chain}; {}", rules.join("; ")))?;
-    let local = family.server(PORT).to_string();
-    let mut reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&local, "force", "67108864"])?;
-    reader.ask("greedy")?;
-    let source = SocketAddr::new(family.client(), 0).to_string();
-    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source, "1", "0"])?;
+/// A sender that the receiver's CPU can't keep up with, once [`LIMIT`] holds.
+pub struct Flood {
+    pub lab: Lab,
+    pub reader: Actor,
+    pub sender: Actor,
+    /// What to ask of the sender.
+    pub send: String,
+}
 
+impl Flood {
+    pub fn new(family: Family) -> Outcome<Self> {
+        let lab = Lab::new()?;
+        let mask = format!("echo 2 > /sys/class/net/{SERVER_DEVICE}/queues/rx-0/rps_cpus");
+        lab.server.exec(&["sh", "-c", &mask])?;
+        let rules: Vec<String> =
+            (10_000..10_000 + RULES).map(|port| format!("add rule inet t i udp dport {port}")).collect();
+        let chain = "add table inet t; add chain inet t i { type filter hook input priority 0; }";
+        lab.server.nft(&format!("{chain}; {}", rules.join("; ")))?;
+        let local = family.server(PORT).to_string();
+        let mut reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&local, "force", "67108864"])?;
+        reader.ask("greedy")?;
+        let source = SocketAddr::new(family.client(), 0).to_string();
+        let sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source, "1", "0"])?;
+        Ok(Flood { lab, reader, sender, send: format!("send {local} 5000 100 0") })
+    }
+}
+
+fn run(family: Family, window: Duration) -> Outcome {
+    let Flood { lab, mut reader, mut sender, send } = Flood::new(family)?;
     // Lowered for the whole of the window: the program reads the setting at its end.
     let lowered = guard::lower("net/core/netdev_max_backlog", LIMIT)?;
-    let seen = observe(&lab.server, window, || sender.ask(&format!("send {local} 5000 100 0")));
+    let seen = observe(&lab.server, window, || sender.ask(&send));
     drop(lowered);
     let seen = seen?;
     let lost = seen.told.saturating_sub(reader.ask("drain")?);

@@ -9,6 +9,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket}
 
 use super::{Seen, observe, observe_with};
 use crate::actor::Actor;
+use crate::backlog::{Flood, LIMIT};
 use crate::case::{Case, Checks, Outcome, again};
 use crate::guard;
 use crate::lab::{CLIENT_DEVICE, Family, Lab, SERVER_DEVICE, batch};
@@ -223,21 +224,10 @@ fn dead_next_hop(window: Duration) -> Outcome {
     checks.done(&seen.report)
 }
 
-/// See `backlog.rs` for how the backlog is made to overflow.
 fn backlog(family: Family, window: Duration) -> Outcome {
-    let lab = Lab::new()?;
-    let mask = format!("echo 2 > /sys/class/net/{SERVER_DEVICE}/queues/rx-0/rps_cpus");
-    lab.server.exec(&["sh", "-c", &mask])?;
-    let rules: Vec<String> = (10_000..11_000).map(|port| format!("add rule inet t i udp dport {port}")).collect();
-    let chain = "add table inet t; add chain inet t i { type filter hook input priority 0; }";
-    lab.server.nft(&format!("{chain}; {}", rules.join("; ")))?;
-    let local = family.server(PORT).to_string();
-    let mut reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&local, "force", "67108864"])?;
-    reader.ask("greedy")?;
-    let source = SocketAddr::new(family.client(), 0).to_string();
-    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source, "1", "0"])?;
-    let lowered = guard::lower("net/core/netdev_max_backlog", 16)?;
-    let seen = observe(&lab.server, window, || sender.ask(&format!("send {local} 5000 100 0")));
+    let Flood { lab, mut reader, mut sender, send } = Flood::new(family)?;
+    let lowered = guard::lower("net/core/netdev_max_backlog", LIMIT)?;
+    let seen = observe(&lab.server, window, || sender.ask(&send));
     drop(lowered);
     let seen = seen?;
     let lost = seen.told - reader.ask("drain")?;
