@@ -114,8 +114,9 @@ static REASONS: &[Reason] = &[
         "__sk_destruct",
         "sk_stream_kill_queues",
         "netlink_",
+        "udp_destruct_common",
     ])
-    .unnamed_in(&["netlink_"]),
+    .unnamed_in(&["netlink_", "udp_destruct_common"]),
     Reason::watch("SKB_UCOPY_FAULT", "The reader gave a buffer that could not be written to."),
 ];
 
