@@ -139,7 +139,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__drops)
-            opts="-i -n -v -h --interval --count --watch --by --reason --netns --dev --harmless --flows --stack --each --pcap --rate --rows --source --raw --json --jsonl --color --verbose --help"
+            opts="-i -n -v -h --interval --count --watch --by --reason --netns --dev --harmless --flows --stack --each --pcap --rate --rows --per-packet --max-cpu --source --raw --json --jsonl --color --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -186,6 +186,10 @@ _netstat__deep() {
                     return 0
                     ;;
                 --rows)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-cpu)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

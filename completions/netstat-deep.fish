@@ -90,6 +90,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l dev 
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l pcap -d 'Write the dropped packets into this file (pcapng), for tcpdump and Wireshark' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l rate -d 'Of single drops, take so many a second and CPU at most; those left out are counted' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l rows -d 'Keep so many rows (reason, place, device, namespace, protocol) apart; more are counted by reason alone' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l max-cpu -d 'Give up what every packet passes when it takes more than this share of a CPU' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l source -d 'Where the drops are counted; auto: by the kernel\'s drop monitor if BPF is refused, which tells less' -r -f -a "auto\t'By BPF if it is permitted here, else by the drop monitor'
 bpf\t'By our program in the kernel'
 drop-monitor\t'By the kernel\'s drop monitor: reason, function and protocol only'"
@@ -101,6 +102,7 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l harm
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l flows -d 'Keep addresses and ports: also in JSON'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l stack -d 'Keep the kernel\'s call stacks'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l each -d 'Show every single drop as it comes, a line each, before what they add up to; with --jsonl as JSON'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l per-packet -d 'Also watch what every sent packet passes: drivers that refuse packets or are busy'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l raw -d 'Use raw tracepoints, as on kernels that refuse typed ones'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l json -d 'One JSON document'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -l jsonl -d 'A JSON document a line and window'

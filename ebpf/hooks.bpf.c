@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Dual MIT/GPL
  *
  * Hooks at which something goes wrong that no counter tells, or not whose: each its own program, each may be missing. All
- * fire seldom, and add up in one map.
+ * fire seldom but net_dev_xmit, which every packet that is sent passes, and add up in one map.
  */
 #include "kernel.h"
 #include "pointer.h"
@@ -18,6 +18,9 @@ enum hook {
 	XDP_REDIRECT_ERR,
 	NET_DEV_XMIT_TIMEOUT,
 	NEIGH_TIMER_HANDLER,
+	NET_DEV_XMIT,
+	DQL_STALL_DETECTED,
+	PAGE_POOL_RELEASE,
 };
 
 struct hit {
@@ -236,4 +239,32 @@ SEC("tp_btf/neigh_timer_handler") int neighbour(u64 *args)
 	else if (hit.family == 10)
 		bpf_probe_read_kernel(&hit.remote, 16, key);
 	return add(&hit, NAME_OF(dev));
+}
+
+/* struct sk_buff *skb, int rc, struct net_device *dev, unsigned int len. The driver may have freed the packet already. */
+SEC("tp_btf/net_dev_xmit") int transmit(u64 *args)
+{
+	int code = (int)args[1];
+	if (code == 0) /* NETDEV_TX_OK */
+		return 0;
+	struct net_device *dev = (void *)args[2];
+	struct hit hit = { .hook = NET_DEV_XMIT, .code = code };
+	device(&hit, dev);
+	return add(&hit, NAME_OF(dev));
+}
+
+/* unsigned short threshold, ...: of which queue it does not say (lib/dynamic_queue_limits.c dql_check_stall()). */
+SEC("tp_btf/dql_stall_detected") int stall(u64 *args)
+{
+	struct hit hit = { .hook = DQL_STALL_DETECTED, .code = (u16)args[0] };
+	return add(&hit, 0);
+}
+
+/* const struct page_pool *pool, s32 inflight, u32 hold, u32 release: as a pool is destroyed, and again each second while
+ * pages of it are missing (net/core/page_pool.c page_pool_release_retry()).
+ */
+SEC("tp_btf/page_pool_release") int pool(u64 *args)
+{
+	struct hit hit = { .hook = PAGE_POOL_RELEASE, .code = (int)args[1] };
+	return hit.code > 0 ? add(&hit, 0) : 0;
 }

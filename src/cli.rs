@@ -160,6 +160,12 @@ pub struct DropsArgs {
     /// Keep so many rows (reason, place, device, namespace, protocol) apart; more are counted by reason alone
     #[arg(long, value_name = "N", default_value_t = crate::source::probe::drops::ROWS, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rows: u32,
+    /// Also watch what every sent packet passes: drivers that refuse packets or are busy
+    #[arg(long)]
+    pub per_packet: bool,
+    /// Give up what every packet passes when it takes more than this share of a CPU
+    #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = parse_share)]
+    pub max_cpu: f64,
     /// Where the drops are counted; auto: by the kernel's drop monitor if BPF is refused, which tells less
     #[arg(long, value_enum, default_value_t = Source::Auto)]
     pub source: Source,
@@ -439,9 +445,23 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A share of a CPU: a number and %.
+fn parse_share(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    let percent: f64 = number.parse().map_err(|_| "not a number".to_string())?;
+    if (0.0..=100.0).contains(&percent) { Ok(percent / 100.0) } else { Err("not between 0% and 100%".into()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_are_percent() {
+        assert_eq!(parse_share("1%"), Ok(0.01));
+        assert_eq!(parse_share("2.5"), Ok(0.025));
+        assert!(parse_share("101%").is_err() && parse_share("NaN").is_err() && parse_share("-1%").is_err());
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -105,6 +105,11 @@ impl DropWatch {
         self.probes.drops.names().iter().map(|(_, name)| name)
     }
 
+    /// Takes what every packet passes away if it takes more than this share of one CPU's time.
+    pub fn keep_below(&mut self, share: f64) {
+        self.probes.keep_below(share);
+    }
+
     /// Stops counting: the next window is the last.
     pub fn end(&mut self) {
         // If the counts can't be read now, they can't be for the window, which says so.

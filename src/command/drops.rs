@@ -45,6 +45,7 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
         stacks: args.stack,
         events: if args.each || args.pcap.is_some() { args.rate } else { 0 },
         only: (number, inode.unwrap_or(0)),
+        per_packet: args.per_packet,
     };
     let reason = reason.map(|reason| reason.0);
     if args.source == Source::DropMonitor {
@@ -72,7 +73,10 @@ pub fn run(args: &DropsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) ->
     let mut live = Live::begin(args.watch).map_err(Error::output)?;
     let mut windows = 0;
     loop {
-        wait(args, stop, || stream.pass_on(&mut watch, out))?;
+        wait(args, stop, || {
+            watch.keep_below(args.max_cpu);
+            stream.pass_on(&mut watch, out)
+        })?;
         windows += 1;
         let last = stop.load(Ordering::Relaxed) || windows == args.windows();
         if last {

@@ -51,6 +51,22 @@ pub fn meaning(hook: &str) -> (&'static str, Harm, &'static str) {
             Harm::Harmful,
             "A next hop does not answer ARP or neighbour discovery: what waited for its address is lost.",
         ),
+        "net_dev_xmit" => (
+            "driver_tx",
+            Harm::Harmful,
+            "A driver did not take a packet: busy means that it is tried again, anything else that it is lost.",
+        ),
+        "dql_stall_detected" => (
+            "completion",
+            Harm::Watch,
+            "A device held what it was to send for longer than its queue's stall_thrs: its completions come late.",
+        ),
+        "page_pool_release" => (
+            "driver_rx",
+            Harm::Watch,
+            "A device's receive pool is to go, but some of its pages are still held: by packets that wait in a queue, or, \
+             if it goes on for minutes, by a leak.",
+        ),
         _ => ("unknown", Harm::Watch, "A hook that this version does not know."),
     }
 }
@@ -103,6 +119,16 @@ fn code_name(hit: &Hit, resets: &HashMap<u32, String>) -> Option<String> {
             let actions = ["aborted", "drop", "pass", "tx", "redirect"];
             usize::try_from(hit.code).ok().and_then(|code| actions.get(code)).map(|action| (*action).to_owned())
         }
+        // enum netdev_tx and the NET_XMIT_ codes in include/linux/netdevice.h.
+        "net_dev_xmit" if hit.code > 0 => Some(match hit.code {
+            0x10 => "busy".into(),
+            0x01 => "dropped".into(),
+            0x02 => "congested".into(),
+            other => format!("code {other}"),
+        }),
+        // In jiffies (lib/dynamic_queue_limits.c dql_check_stall()).
+        "dql_stall_detected" => Some(format!("longer than {} ticks", hit.code)),
+        "page_pool_release" => Some(format!("{} pages held", hit.code)),
         "net_dev_xmit_timeout" => Some(format!("queue {}", hit.code)),
         _ if hit.code < 0 => {
             let error = std::io::Error::from_raw_os_error(-hit.code).to_string();

@@ -19,6 +19,7 @@ pub enum Need {
     Conntrack,
     TwoCpus,
     Strace,
+    Ethtool,
     /// A memory cgroup that limits TCP by itself (version 1).
     TcpCgroup,
     /// A kernel that takes our programs, and describes its types for them.
@@ -44,6 +45,7 @@ impl Machine {
             (Need::Clang, has_tool("clang", "--version")),
             (Need::Conntrack, conntrack()),
             (Need::TwoCpus, two_cpus()),
+            (Need::Ethtool, has_tool("ethtool", "--version")),
             (Need::Strace, has_tool("strace", "-V")),
             (Need::TcpCgroup, tcp_cgroup()),
             (Need::Bpf, bpf()),

@@ -41,6 +41,10 @@ pub(super) fn beside(incidents: &[&Incident], view: View, out: &mut dyn Write) -
             parts.extend(incident.remote.as_ref().map(|remote| format!("to {remote}")));
             parts.extend(incident.device.as_ref().or(incident.protocol.as_ref()).cloned());
             parts.extend(incident.netns_name.as_ref().or(incident.netns.as_ref()).map(|netns| format!("in {netns}")));
+            // Of some things the hook does not tell where they happened.
+            if parts.is_empty() {
+                continue;
+            }
             parts.push(grouped(incident.count));
             line("who", &parts.join(", "), Style::new(), out)?;
         }

@@ -1,7 +1,7 @@
 //! Each program at its hook for a moment, to see whether the kernel takes it.
 
 use super::drops::{DropProbe, TRACEPOINT, Wanted};
-use super::hooks::{self, HookProbe};
+use super::hooks::{self, HookProbe, PerPacket};
 use super::{Refusal, Types};
 use crate::model::Probe;
 
@@ -24,7 +24,7 @@ pub fn all() -> Vec<Probe> {
         Ok(mut probe) => probe.did(true),
         Err(refusal) => missing(TRACEPOINT, &refusal),
     };
-    let hooks = match HookProbe::attach(&types) {
+    let hooks = match HookProbe::attach(&types, PerPacket::Wanted) {
         Ok(mut probe) => probe.did(true),
         Err(refusal) => hooks::names().map(|name| missing(name, &refusal)).collect(),
     };

@@ -52,12 +52,14 @@ pub struct Wanted {
     pub events: u32,
     /// Of those, only the ones of this reason and this namespace; 0 for all.
     pub only: (u32, u32),
+    /// Also the hook that every sent packet passes.
+    pub per_packet: bool,
 }
 
 impl Default for Wanted {
     /// Counts alone.
     fn default() -> Self {
-        Wanted { rows: ROWS, raw: false, flows: false, stacks: false, events: 0, only: (0, 0) }
+        Wanted { rows: ROWS, raw: false, flows: false, stacks: false, events: 0, only: (0, 0), per_packet: false }
     }
 }
 

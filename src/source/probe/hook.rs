@@ -11,6 +11,9 @@ use super::{Refusal, Types, locked_memory};
 use crate::model::Probe;
 use crate::source::privilege;
 
+/// What is not known without the kernel's statistics.
+const NOT_TIMED: &str = "what it costs is not known: needs CAP_SYS_ADMIN";
+
 /// A program that is attached.
 pub struct Hook {
     program: &'static str,
@@ -18,6 +21,8 @@ pub struct Hook {
     link: Option<Link>,
     /// What the kernel had counted when the window began.
     before: Counted,
+    /// Why it was taken away again by itself.
+    gave_up: Option<String>,
 }
 
 enum Link {
@@ -47,7 +52,7 @@ impl Hook {
             _ => return Err(Refusal::new(format!("the object has no program {program}"), "this is a fault of ours")),
         };
         let link = Some(link.map_err(|error| refused(tracepoint, error))?);
-        Ok(Hook { program, name: format!("{way}/{tracepoint}"), link, before: Counted::default() })
+        Ok(Hook { program, name: format!("{way}/{tracepoint}"), link, before: Counted::default(), gave_up: None })
     }
 
     /// Takes it away from its hook: from now on the maps stand still.
@@ -60,6 +65,23 @@ impl Hook {
         };
     }
 
+    /// Whether it is attached to this tracepoint, or was.
+    pub fn is_at(&self, tracepoint: &str) -> bool {
+        self.name.split_once('/').is_some_and(|(_, at)| at == tracepoint)
+    }
+
+    /// Takes it away because it costs too much, which `why` says.
+    pub fn give_up(&mut self, ebpf: &mut Ebpf, why: String) {
+        self.detach(ebpf);
+        self.gave_up = Some(why);
+    }
+
+    /// The time that it has taken so far, in nanoseconds, as long as it is attached and the kernel takes the time.
+    pub fn nanoseconds(&self, ebpf: &Ebpf) -> Option<u64> {
+        self.link.as_ref()?;
+        Some(self.counted(ebpf)?.nanoseconds)
+    }
+
     /// What it did since this was last asked, or since it was attached. `timed` if the kernel took the time.
     pub fn did(&mut self, ebpf: &Ebpf, timed: bool) -> Probe {
         let now = self.counted(ebpf);
@@ -68,8 +90,8 @@ impl Hook {
         let hits = since.filter(|_| timed).map(|since| since.hits);
         Probe {
             name: self.name.clone(),
-            attached: true,
-            reason: (!timed).then(|| "what it costs is not known: needs CAP_SYS_ADMIN".into()),
+            attached: self.gave_up.is_none(),
+            reason: self.gave_up.clone().or_else(|| (!timed).then(|| NOT_TIMED.into())),
             hits,
             missed: since.and_then(|since| since.missed),
             nanoseconds_per_hit: since

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use aya::maps::{Map, PerCpuArray};
 use aya::{Ebpf, EbpfLoader};
@@ -42,7 +43,15 @@ const SPECS: &[Spec] = &[
     Spec { group: "xdp", tracepoint: "xdp_redirect_err", first: "net_device *", programs: &[(4, "xdp_redirect")] },
     Spec { group: "net", tracepoint: "net_dev_xmit_timeout", first: "net_device *", programs: &[(2, "timeout")] },
     Spec { group: "neigh", tracepoint: "neigh_timer_handler", first: "neighbour *", programs: &[(2, "neighbour")] },
+    Spec { group: "net", tracepoint: PER_PACKET, first: "sk_buff *", programs: &[(4, "transmit")] },
+    Spec { group: "napi", tracepoint: "dql_stall_detected", first: "short unsigned int", programs: &[(1, "stall")] },
+    Spec { group: "page_pool", tracepoint: "page_pool_release", first: "page_pool *", programs: &[(4, "pool")] },
 ];
+
+/// The one that every packet passes: attached only if asked for, and as long as it costs little.
+const PER_PACKET: &str = "net_dev_xmit";
+/// A share of the time is taken over this long at least: shorter, a burst would look like a lasting load.
+const WHILE: Duration = Duration::from_millis(200);
 
 /// Sizes of the structures in `ebpf/hooks.bpf.c`.
 const HIT: usize = 48;
@@ -56,6 +65,17 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// The tracepoints, each as group and name.
 pub(super) fn tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     SPECS.iter().map(|spec| (spec.group, spec.tracepoint))
+}
+
+/// What becomes of the hook that every packet passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PerPacket {
+    /// It is attached.
+    Wanted,
+    /// It was asked for, but the kernel does not take the time of programs: so it could not be given up in time.
+    Untimed,
+    /// Nobody asked for it.
+    Unwanted,
 }
 
 /// What a hook saw.
@@ -84,24 +104,53 @@ pub struct HookProbe {
     hooks: Vec<Hook>,
     /// Those that could not.
     missing: Vec<Probe>,
+    /// When the cost of the hook that every packet passes was last looked at, and how many nanoseconds it was then.
+    looked: Option<(Instant, u64)>,
 }
 
 impl HookProbe {
-    /// Attaches what this kernel has.
-    pub(crate) fn attach(types: &Types) -> Result<Self, Refusal> {
+    /// Attaches what this kernel has; what every packet passes only if `per_packet`.
+    pub(crate) fn attach(types: &Types, per_packet: PerPacket) -> Result<Self, Refusal> {
         let mut loader = EbpfLoader::new();
         let mut ebpf =
             loader.btf(Some(&types.loader)).load(OBJECT).map_err(|error| hook::forbidden(&hook::innermost(&error)))?;
         let (mut hooks, mut missing) = (Vec::new(), Vec::new());
         for spec in SPECS {
-            let attached = program(spec, types.arguments(spec.tracepoint))
+            let wanted = match per_packet {
+                _ if spec.tracepoint != PER_PACKET => Ok(()),
+                PerPacket::Wanted => Ok(()),
+                PerPacket::Untimed => Err(Refusal::new("what it would cost can't be known: needs CAP_SYS_ADMIN", "")),
+                PerPacket::Unwanted => continue,
+            };
+            let attached = wanted
+                .and_then(|()| program(spec, types.arguments(spec.tracepoint)))
                 .and_then(|program| Hook::attach(&mut ebpf, program, spec.tracepoint, types));
             match attached {
                 Ok(hook) => hooks.push(hook),
                 Err(refusal) => missing.push(attempt::missing(spec.tracepoint, &refusal)),
             }
         }
-        Ok(HookProbe { ebpf, hooks, missing })
+        Ok(HookProbe { ebpf, hooks, missing, looked: None })
+    }
+
+    /// Takes the hook that every packet passes away for good if it takes more than this share of one CPU's time.
+    pub fn keep_below(&mut self, share: f64) {
+        let Some(hook) = self.hooks.iter_mut().find(|hook| hook.is_at(PER_PACKET)) else { return };
+        let Some(spent) = hook.nanoseconds(&self.ebpf) else { return };
+        let Some((since, before)) = self.looked else {
+            self.looked = Some((Instant::now(), spent));
+            return;
+        };
+        let passed = since.elapsed();
+        if passed < WHILE {
+            return;
+        }
+        self.looked = Some((Instant::now(), spent));
+        let took = spent.saturating_sub(before) as f64 / passed.as_nanos() as f64;
+        if took > share {
+            let why = format!("gave up: it took {:.1} % of a CPU; --max-cpu allows more", took * 100.0);
+            hook.give_up(&mut self.ebpf, why);
+        }
     }
 
     /// Stops counting.

@@ -21,7 +21,7 @@ use super::reasons::ReasonNames;
 use super::text;
 use crate::model::Probe;
 use drops::{DropProbe, Wanted};
-use hooks::HookProbe;
+use hooks::{HookProbe, PerPacket};
 
 /// Where the kernel shows its types, and those of its modules.
 const TYPES: &str = "/sys/kernel/btf";
@@ -104,7 +104,12 @@ impl Probes {
         let types = Types::read()?;
         // Before a program runs for the first time, so that no run is left out.
         let stats = enable_stats(Stats::RunTime).ok();
-        let hooks = HookProbe::attach(&types);
+        let per_packet = match (wanted.per_packet, &stats) {
+            (false, _) => PerPacket::Unwanted,
+            (true, Some(_)) => PerPacket::Wanted,
+            (true, None) => PerPacket::Untimed,
+        };
+        let hooks = HookProbe::attach(&types, per_packet);
         let drops = DropProbe::attach(wanted, &types)?;
         Ok(Probes { drops, hooks, reset_reasons: types.reset_reasons, stats })
     }
@@ -114,6 +119,13 @@ impl Probes {
         self.drops.detach();
         if let Ok(hooks) = &mut self.hooks {
             hooks.detach();
+        }
+    }
+
+    /// Takes what every packet passes away if it takes more than this share of one CPU's time.
+    pub fn keep_below(&mut self, share: f64) {
+        if let Ok(hooks) = &mut self.hooks {
+            hooks.keep_below(share);
         }
     }
 

@@ -10,6 +10,7 @@ mod program;
 mod reasons;
 mod ring;
 mod stream;
+mod transmit;
 
 use std::sync::LazyLock;
 use std::thread::sleep;
@@ -39,6 +40,7 @@ pub fn cases() -> Vec<Case> {
         stream::cases(),
         probed::cases(),
         ring::cases(),
+        transmit::cases(),
     ]
     .into_iter()
     .flatten()

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,12 +14,14 @@ use aya::{Ebpf, EbpfLoader};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::observe;
 use super::policy::{from_client, policy, send};
+use super::{Seen, attached, observe};
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, wrong};
-use crate::lab::{Family, Lab, SERVER_DEVICE};
+use crate::lab::{CLIENT_DEVICE, Family, Lab, SERVER_DEVICE, ip};
 use crate::need::Need;
+use crate::observe::inside;
+use crate::tool;
 
 const PORT: u16 = 5060;
 
@@ -49,6 +52,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("drops::policy_xdp_generic", needs, |window| xdp("xdpgeneric", window)),
         Case::new("drops::policy_xdp_driver", needs, |window| xdp("xdpdrv", window)),
         Case::new("drops::policy_cgroup", needs, cgroup),
+        Case::new("drops::pages_held_of_a_pool_that_is_to_go", needs, pages_held).seconds(4),
     ]
 }
 
@@ -222,4 +226,36 @@ fn program_and_cgroup(checks: &mut Checks, policy: &Value, cgroup: &Cgroup) {
     program(checks, policy, "nsdf_cgroup");
     let name = cgroup.0.file_name().map(|name| format!("/{}", name.to_string_lossy()));
     checks.same("cgroup", name, policy["cgroup"].as_str().map(str::to_owned));
+}
+
+/// A device with an XDP program has a pool of pages; what waits in a socket holds some of them when the device goes. The
+/// kernel looks again each second. Of a pool it does not say whose it is.
+fn pages_held(window: Duration) -> Outcome {
+    const DATAGRAMS: usize = 20;
+    let (lab, object) = (Lab::new()?, Object::compile()?);
+    let path = object.path();
+    lab.server.exec(&["ip", "link", "set", "dev", SERVER_DEVICE, "xdpdrv", "obj", &path, "sec", "xdp"])?;
+    let at = Family::V6.server(PORT);
+    let unread = lab.server.inside(|| UdpSocket::bind(at))?;
+    let run = tool::start_with(&["drops", "--json"], window);
+    let ([report], ()) = inside([run], attached, || {
+        lab.client.inside(|| {
+            let socket = UdpSocket::bind((Family::V6.client(), 0))?;
+            (0..DATAGRAMS).try_for_each(|_| socket.send_to(&[0x55; 1000], at).map(drop))
+        })?;
+        std::thread::sleep(Duration::from_millis(100));
+        ip(&["-n", &lab.client.name, "link", "del", CLIENT_DEVICE])?;
+        std::thread::sleep(window / 2);
+        Ok(())
+    })?;
+    drop(unread);
+    let seen = Seen { report, told: 0 };
+    let mut checks = Checks::default();
+    let (count, incident) = seen.incident("page_pool_release");
+    let looks = 1..=window.as_secs() + 1;
+    checks.that(looks.contains(&count), format_args!("{count} looks at the pool in {} s", window.as_secs()));
+    let pages = incident["code"].as_u64().unwrap_or(0);
+    checks.that((1..=DATAGRAMS as u64).contains(&pages), format_args!("{pages} pages of {DATAGRAMS} datagrams"));
+    checks.same("harm", Some("watch"), incident["harm"].as_str());
+    checks.done(&seen.report)
 }
