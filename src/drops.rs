@@ -25,6 +25,7 @@ use crate::source::reasons::subsystem;
 use crate::source::{Host, owner, place, symbols, text};
 use policy::Refusals;
 pub use stream::Clock;
+use stream::Owners;
 use words::{Class, network, protocol};
 
 /// Sockets named for each row, at most.
@@ -81,6 +82,8 @@ pub struct DropWatch {
     /// Names of places, kept from window to window: looking them up takes longer than the rest.
     symbols: HashMap<u64, String>,
     refusals: Refusals,
+    /// Whose the sockets of single drops are.
+    owners: Owners,
     /// The firewall's counters were read already, for the end of the window.
     ending: bool,
 }
@@ -97,7 +100,8 @@ impl DropWatch {
         let hits = probes.hooks.as_ref().ok().and_then(|hooks| hooks.read().ok()).unwrap_or_default().0;
         let hits = hits.into_iter().map(|(hit, (count, _))| (hit, count)).collect();
         let (begun, symbols) = (Instant::now(), HashMap::new());
-        Ok(DropWatch { probes, only, begun, before, hits, symbols, refusals, ending: false })
+        let owners = Owners::default();
+        Ok(DropWatch { probes, only, begun, before, hits, symbols, refusals, owners, ending: false })
     }
 
     /// The names of the reasons of this kernel.
@@ -138,7 +142,12 @@ impl DropWatch {
             let said = stream::describe(&event, drop, clock, &netns_names);
             (event, said)
         });
-        described.filter(|(_, said)| self.wants(&said.drop)).collect()
+        let mut wanted: Vec<_> = described.filter(|(_, said)| self.wants(&said.drop)).collect();
+        self.owners.name(&mut wanted);
+        for (_, said) in &mut wanted {
+            self.refusals.name_single(&mut said.drop);
+        }
+        wanted
     }
 
     /// The window that ends now; the next one begins.

@@ -20,6 +20,8 @@ use possible::{Rules, Twice};
 
 /// Namespaces whose rules are read before a window, at most.
 const NAMESPACES: usize = 256;
+/// Kinds of single packets that are remembered, at most: beyond, each is looked up.
+const SINGLES: usize = 1024;
 
 /// What there is to refuse packets: the counters of firewall rules at both ends of the window, by the inode of their
 /// namespace. The probe's counts are to be read between the two readings of each end.
@@ -28,7 +30,12 @@ pub struct Refusals {
     begin: HashMap<u32, Twice>,
     end: HashMap<u32, Twice>,
     sites: netfilter::Sites,
+    /// What was found out for single packets that look alike, in this window.
+    singles: HashMap<Alike, Option<Policy>>,
 }
+
+/// What tells single packets apart, as far as a policy can.
+type Alike = [Option<String>; 7];
 
 impl Refusals {
     /// Before the first counts: of one namespace or of all that can be found.
@@ -74,18 +81,54 @@ impl Refusals {
                 sources.push(super::status(&name, Some(reason), start));
             }
         }
+        self.singles.clear();
         // The end of this window is the beginning of the next.
         self.begin.extend(std::mem::take(&mut self.end));
         sources
     }
 
+    /// Says of a single packet which layer refused it, and what in it, or what may have: at once, so not by counters.
+    pub fn name_single(&mut self, drop: &mut Drop) {
+        let reason = drop.likely.as_ref().unwrap_or(&drop.reason);
+        let Some(layer) = layer(reason) else { return };
+        let direction = drop.direction.map(|direction| format!("{direction:?}"));
+        let Drop { netns, device, network, protocol, location, .. } = &drop;
+        let alike = [Some(reason), netns.as_ref(), device.as_ref(), network.as_ref(), protocol.as_ref()];
+        let [reason, netns, device, network, protocol] = alike.map(Option::<&String>::cloned);
+        let alike = [reason, netns, device, network, protocol, location.clone(), direction];
+        if let Some(known) = self.singles.get(&alike) {
+            drop.policy.clone_from(known);
+            return;
+        }
+        drop.policy = Some(Policy::of(layer, Means::Reason));
+        match (layer, namespace(drop)) {
+            (Layer::Netfilter, Some(inode)) => {
+                drop.policy =
+                    self.begin.get(&inode).map(|rules| self.sites.candidates(drop, rules)).or(drop.policy.take());
+            }
+            // What can't be read is told with the totals.
+            (_, Some(inode)) => {
+                let _ = within(inode, || in_here(None, &mut self.sites, vec![drop]));
+            }
+            (_, None) => {}
+        }
+        if self.singles.len() < SINGLES {
+            self.singles.insert(alike, drop.policy.clone());
+        }
+    }
+
     fn in_namespace(&mut self, inode: u32, drops: Vec<&mut Drop>) -> Result<(), String> {
-        let mut places = std::iter::once(Place::here()).chain(place::all());
-        let place = places.find(|place| place.inode() == Some(inode)).ok_or("the namespace is gone")?;
         let rules = self.begin.get(&inode).zip(self.end.get(&inode));
         let sites = &mut self.sites;
-        place.inside(|| in_here(rules, sites, drops)).map_err(|error| error.to_string())?
+        within(inode, || in_here(rules, sites, drops))
     }
+}
+
+/// Does `work` in the namespace with this inode.
+fn within(inode: u32, work: impl FnOnce() -> Result<(), String> + Send) -> Result<(), String> {
+    let mut places = std::iter::once(Place::here()).chain(place::all());
+    let place = places.find(|place| place.inode() == Some(inode)).ok_or("the namespace is gone")?;
+    place.inside(work).map_err(|error| error.to_string())?
 }
 
 /// The rules of the namespaces that are asked for, of so many at most: there the search ends.

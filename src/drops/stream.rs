@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 
-use crate::model::{Drop, DropEvent};
+use crate::model::{Drop, DropEvent, Victim};
 use crate::source::probe::event::{self, Event};
-use crate::source::text;
+use crate::source::{Host, owner, text};
 
 /// The version and kind of a line.
 const SCHEMA: &str = "netstat-deep/1";
@@ -58,6 +58,33 @@ pub fn describe(event: &Event, mut drop: Drop, clock: Clock, netns_names: &HashM
         length: event.length,
         socket_inode: Some(event.inode).filter(|inode| *inode != 0),
         drop,
+    }
+}
+
+/// Whose sockets are, by their inodes: of those that lost single packets, so that each is looked up once.
+#[derive(Default)]
+pub struct Owners(HashMap<u64, Victim>);
+
+/// Sockets that are remembered, at most.
+const OWNERS: usize = 4096;
+
+impl Owners {
+    /// Names whose each packet was. What can't be seen stays absent: the report at the end says why.
+    pub fn name(&mut self, events: &mut [(Event, DropEvent)]) {
+        if self.0.len() > OWNERS {
+            self.0.clear();
+        }
+        let mut new: HashMap<u64, Victim> = HashMap::new();
+        for (event, _) in events.iter().filter(|(event, _)| event.inode != 0 && !self.0.contains_key(&event.inode)) {
+            let inode = u32::try_from(event.inode).unwrap_or(0);
+            new.insert(event.inode, Victim { inode, lost: 1, ..Victim::default() });
+        }
+        let _ = owner::find(&Host::Live, &mut new.values_mut().collect::<Vec<_>>());
+        self.0.extend(new);
+        for (event, said) in events {
+            said.drop.victims =
+                self.0.get(&event.inode).filter(|victim| victim.pid.is_some()).cloned().into_iter().collect();
+        }
     }
 }
 

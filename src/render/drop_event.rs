@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
+use super::drops::process;
 use super::path::{BAD, DIM, ODD};
+use super::policy;
 use crate::model::{DropEvent, Harm};
 
 /// For machines.
@@ -32,6 +34,16 @@ pub fn text(event: &DropEvent, out: &mut dyn Write) -> io::Result<()> {
     write!(out, " {} B", event.length)?;
     if let Some(device) = &drop.device {
         write!(out, " {device}")?;
+    }
+    if let Some(victim) = drop.victims.first() {
+        write!(out, " {}", process(victim))?;
+    }
+    if let Some(policy) = &drop.policy {
+        let by = match &drop.refusers()[..] {
+            [(refuser, _), ..] => refuser.clone(),
+            [] => policy::unknown(policy, drop),
+        };
+        write!(out, " {style}by {by}{style:#}")?;
     }
     writeln!(out, " {DIM}{}{DIM:#}", drop.location.as_deref().unwrap_or_default())
 }

@@ -108,7 +108,7 @@ fn balance(report: &Report, totals: &DropTotals, out: &mut dyn Write) -> io::Res
     writeln!(out)
 }
 
-fn process(victim: &Victim) -> String {
+pub(super) fn process(victim: &Victim) -> String {
     match (&victim.comm, victim.pid) {
         (Some(comm), Some(pid)) => format!("{comm}[{pid}]"),
         (None, Some(pid)) => format!("process {pid}"),

@@ -19,6 +19,24 @@ pub struct Sites {
     frees_itself: bool,
 }
 
+impl Sites {
+    /// Whether this can have dropped the packets, as they are and by where they were freed.
+    fn allow(&self, possible: &Possible, drop: &Drop) -> bool {
+        let in_chain = is_in_chain(drop);
+        let other = if possible.xtables { in_chain } else { !in_chain && self.frees_itself };
+        let of_policies = drop.location.as_ref().and_then(|place| self.policies.get(place));
+        !other && possible.fits(drop) && of_policies.is_none_or(|&of_policies| possible.is_policy == of_policies)
+    }
+
+    /// What may have dropped a single packet. Counters don't tell: others may have been counted at the same time.
+    pub fn candidates(&self, drop: &Drop, rules: &Twice) -> Policy {
+        let layer = if is_in_chain(drop) { Layer::Nftables } else { Layer::Netfilter };
+        let possibles = possibles(rules, rules).into_iter().filter(|possible| self.allow(possible, drop));
+        let candidates = possibles.take(CANDIDATES).map(|possible| possible.refuser).collect();
+        Policy { candidates, ..Policy::of(layer, Means::Reason) }
+    }
+}
+
 /// Names what dropped the packets of these rows, all of one namespace, by its rules at the beginning and at the end.
 pub fn attribute(drops: &mut [&mut Drop], begin: &Twice, end: &Twice, sites: &mut Sites) {
     let possibles = possibles(begin, end);
@@ -34,16 +52,7 @@ pub fn attribute(drops: &mut [&mut Drop], begin: &Twice, end: &Twice, sites: &mu
         let asked: Vec<Row> = rows
             .iter()
             .map(|drop| {
-                let of_policies = drop.location.as_ref().and_then(|place| sites.policies.get(place));
-                let other = |possible: &Possible| {
-                    if possible.xtables { in_chain } else { !in_chain && sites.frees_itself }
-                };
-                let fits = |possible: &Possible| {
-                    !other(possible)
-                        && possible.fits(drop)
-                        && of_policies.is_none_or(|&of_policies| possible.is_policy == of_policies)
-                };
-                let fits: Vec<usize> = (0..possibles.len()).filter(|&at| fits(&possibles[at])).collect();
+                let fits: Vec<usize> = (0..possibles.len()).filter(|&at| sites.allow(&possibles[at], drop)).collect();
                 // What the hook frees others than rules may have dropped.
                 let open = !in_chain || fits.iter().any(|&at| possibles[at].grown.is_none());
                 Row { count: drop.count, fits, open }

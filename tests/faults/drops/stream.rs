@@ -22,6 +22,9 @@ pub fn cases() -> Vec<Case> {
     };
     let mut cases: Vec<Case> = Family::BOTH.map(case).into();
     cases.push(Case::new("drops::more_than_the_stream_takes", &[Need::Namespaces, Need::Bpf], flood));
+    let needs = &[Need::Namespaces, Need::Bpf, Need::Nft];
+    cases.push(Case::new("drops::each_with_its_rule", needs, with_its_rule));
+    cases.push(Case::new("drops::each_with_its_victim", &[Need::Namespaces, Need::Bpf], with_its_victim));
     cases
 }
 
@@ -30,8 +33,7 @@ fn stream(lab: &Lab, window: Duration, more: &[&str], order: &str) -> Outcome<(V
     let source = |family: Family| SocketAddr::new(family.client(), 0).to_string();
     let family = if order.contains('[') { Family::V6 } else { Family::V4 };
     let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source(family), "1", "any"])?;
-    let args =
-        [&["drops", "--jsonl", "--each", "--reason", "NO_SOCKET", "--netns", &lab.server.name][..], more].concat();
+    let args = [&["drops", "--jsonl", "--each", "--netns", &lab.server.name][..], more].concat();
     let run = tool::start_with(&args, window)?;
     attached(&run)?;
     let sent = sender.ask(order)?;
@@ -52,7 +54,8 @@ fn each(family: Family, window: Duration) -> Outcome {
     let file = folder.path().join("drops.pcapng");
     let to = family.server(PORT);
     let name = file.to_string_lossy().into_owned();
-    let (lines, report, sent) = stream(&lab, window, &["--pcap", &name], &format!("send {to} 200 100 0"))?;
+    let (lines, report, sent) =
+        stream(&lab, window, &["--reason", "NO_SOCKET", "--pcap", &name], &format!("send {to} 200 100 0"))?;
     let mut checks = Checks::default();
     checks.same("lines", sent, lines.len() as u64);
     checks.same("left out", Some(0), report["self"]["events_lost"].as_u64());
@@ -74,11 +77,45 @@ fn each(family: Family, window: Duration) -> Outcome {
 fn flood(window: Duration) -> Outcome {
     let lab = Lab::new()?;
     let order = format!("send {} 20000 18 0", Family::V4.server(PORT));
-    let (lines, report, sent) = stream(&lab, window, &["--rate", "100"], &order)?;
+    let (lines, report, sent) = stream(&lab, window, &["--reason", "NO_SOCKET", "--rate", "100"], &order)?;
     let mut checks = Checks::default();
     let left_out = report["self"]["events_lost"].as_u64().unwrap_or(0);
     checks.that(left_out > 0, "nothing was left out");
     checks.same("shown and left out", sent, lines.len() as u64 + left_out);
     checks.same("counted", Some(sent), report["drop_totals"]["packets"].as_u64());
+    checks.done(&report)
+}
+
+/// Nothing counts a single packet: what may have dropped it is named, and that it is not certain.
+fn with_its_rule(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let rule = |port: u16, comment: &str| format!("add rule inet f i udp dport {port} drop comment \"{comment}\"");
+    let chain = "add table inet f; add chain inet f i { type filter hook input priority 0; }";
+    lab.server.nft(&format!("{chain}; {}", rule(PORT, "told apart by nothing")))?;
+    let order = format!("send {} 20 100 0", Family::V4.server(PORT));
+    let (lines, _, sent) = stream(&lab, window, &["--reason", "NETFILTER_DROP"], &order)?;
+    let mut checks = Checks::default();
+    checks.same("lines", sent, lines.len() as u64);
+    for line in lines {
+        let policy = &line["policy"];
+        checks.same("certain", Some("reason"), policy["by"].as_str());
+        checks.same("candidates", Some(1), policy["candidates"].as_array().map(Vec::len));
+        checks.same("comment", Some("told apart by nothing"), policy["candidates"][0]["comment"].as_str());
+    }
+    checks.done(&lab.server.name)
+}
+
+fn with_its_victim(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let local = Family::V4.server(PORT).to_string();
+    let reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&local, "ask", "2304"])?;
+    let order = format!("send {local} 50 500 0");
+    let (lines, report, _) = stream(&lab, window, &["--reason", "SOCKET_RCVBUFF"], &order)?;
+    let mut checks = Checks::default();
+    checks.same("lines", report["drop_totals"]["packets"].as_u64(), Some(lines.len() as u64));
+    checks.that(!lines.is_empty(), "nothing was lost");
+    for line in lines {
+        checks.same("victim", Some(u64::from(reader.pid())), line["victims"][0]["pid"].as_u64());
+    }
     checks.done(&report)
 }
