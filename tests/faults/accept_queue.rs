@@ -82,6 +82,8 @@ fn run(cause: Cause, family: Family, window: Duration) -> Outcome {
     let mut checks = Checks::default();
     let finding = seen.finding(&mut checks, RULE, "TcpExt.ListenOverflows", lost);
     seen.ledger(&mut checks, "tcp_listen", lost);
+    // Their packets are used up and not freed as dropped: only the counters know.
+    seen.probed(&mut checks, RULE, "TCP_LISTEN_OVERFLOW", "tcp_listen", 0);
     check_victim(&mut checks, &finding, &server, &local, lost);
     judge(cause, &finding, &mut checks);
     checks.done(&seen.report)

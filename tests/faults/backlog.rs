@@ -78,6 +78,7 @@ fn run(family: Family, window: Duration) -> Outcome {
     let evidence = finding.evidence("softnet.dropped");
     checks.that(evidence >= Some(lost), format_args!("softnet.dropped {evidence:?} is less than the {lost} lost"));
     seen.ledger(&mut checks, "backlog", lost);
+    seen.probed(&mut checks, RULE, "CPU_BACKLOG", "backlog", lost);
     // A namespace does not have this setting: only the whole machine has.
     finding.raises(&mut checks, "net.core.netdev_max_backlog", &LIMIT.to_string(), "machine");
     checks.done(&seen.report)

@@ -7,11 +7,12 @@ use libtest_mimic::Failed;
 
 use crate::guard;
 use crate::need::Need;
+use crate::tool;
 
 /// One fault to provoke. `body` gets the sampling window to use; it grows with each try, for a loaded machine.
 pub struct Case {
     pub name: String,
-    pub needs: &'static [Need],
+    pub needs: Vec<Need>,
     body: Box<dyn Fn(Duration) -> Outcome + Send>,
     seconds: u64,
 }
@@ -40,12 +41,21 @@ impl Case {
         needs: &'static [Need],
         body: impl Fn(Duration) -> Outcome + Send + 'static,
     ) -> Self {
-        Self { name: name.into(), needs, body: Box::new(body), seconds: 2 }
+        Self { name: name.into(), needs: needs.to_vec(), body: Box::new(body), seconds: 2 }
     }
 
     /// A window longer than the usual two seconds.
     pub fn seconds(mut self, seconds: u64) -> Self {
         self.seconds = seconds;
+        self
+    }
+
+    /// The same fault, with the probes in the kernel beside the counters.
+    pub fn with_probes(mut self) -> Self {
+        self.name.push_str("_with_probes");
+        self.needs.push(Need::Bpf);
+        let body = self.body;
+        self.body = Box::new(move |window| tool::with_probes(|| body(window)));
         self
     }
 

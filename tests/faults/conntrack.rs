@@ -51,6 +51,7 @@ fn run(family: Family, window: Duration) -> Outcome {
     let mut checks = Checks::default();
     let finding = seen.finding(&mut checks, RULE, "nf_conntrack.drop", lost);
     seen.ledger(&mut checks, "conntrack", lost);
+    seen.probed(&mut checks, RULE, "NETFILTER_DROP", "netfilter", lost);
     // Shows in the namespace, but read-only: it is the whole machine's.
     finding.raises(&mut checks, "net.netfilter.nf_conntrack_max", &LIMIT.to_string(), "machine");
     checks.same("lines with something unexplained", vec![], seen.report.unexplained());

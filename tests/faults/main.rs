@@ -92,13 +92,16 @@ fn test() {
         places::cases(),
         sweep::cases(),
     ];
-    let trials = lists.into_iter().flatten().map(|case| trial(case, &machine)).collect();
+    let counted =
+        [udp_buffer::cases(), accept_queue::cases(), backlog::cases(), conntrack::cases(), rp_filter::cases()];
+    let probed = counted.into_iter().flatten().map(case::Case::with_probes);
+    let trials = lists.into_iter().flatten().chain(probed).map(|case| trial(case, &machine)).collect();
     libtest_mimic::run(&args, trials).exit();
 }
 
 /// The reason for ignoring a case stands in brackets before its name, and is the error if it is run all the same.
 fn trial(case: case::Case, machine: &need::Machine) -> Trial {
-    match machine.lacks(case.needs) {
+    match machine.lacks(&case.needs) {
         None => Trial::test(case.name.clone(), move || case.run()),
         Some(reason) => {
             let error = format!("cannot run here: {reason}");

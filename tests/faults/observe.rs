@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::actor::Actor;
 use crate::case::{Checks, Outcome, again, wrong};
+use crate::drops;
 use crate::kernel::Counters;
 use crate::lab::Namespace;
 use crate::report::{Finding, Report};
@@ -43,7 +44,10 @@ pub fn side_by_side<const N: usize, T>(
     traffic: impl FnOnce() -> Outcome<T>,
 ) -> Outcome<([Report; N], T)> {
     let runs = netns.map(|netns| tool::start(netns, window));
-    let wait = |_: &tool::Run| {
+    let wait = |run: &tool::Run| {
+        if tool::probing() {
+            drops::attached(run)?;
+        }
         sleep(HEAD_START.max(window / 5));
         Ok(())
     };
@@ -110,6 +114,20 @@ impl<T> Seen<T> {
         let alarm = finding.0.is_some_and(|finding| finding["severity"] != "info");
         checks.that(alarm, format_args!("{id}: severity should be warning or critical"));
         finding
+    }
+
+    /// With probes: as many packets freed for this reason at this stage, and no finding besides that of `id`: a loss that a
+    /// counter knows of is not made two.
+    pub fn probed(&self, checks: &mut Checks, id: &str, reason: &str, stage: &str, lost: u64) {
+        if !tool::probing() {
+            return;
+        }
+        let rows = self.report.drops(reason);
+        checks.same(&format!("drops for {reason}"), lost, rows.iter().filter_map(|row| row["count"].as_u64()).sum());
+        for row in rows {
+            checks.same(&format!("{reason}: stage"), Some(stage), row["stage"].as_str());
+        }
+        checks.same("alarms", vec![id], self.report.alarms());
     }
 
     pub fn ledger(&self, checks: &mut Checks, stage: &str, lost: u64) {

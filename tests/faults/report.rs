@@ -33,6 +33,12 @@ impl Report {
         findings.filter(|finding| finding["severity"] != "info").filter_map(|finding| finding["id"].as_str()).collect()
     }
 
+    /// The rows of packets freed for this reason.
+    pub fn drops(&self, reason: &str) -> Vec<&Value> {
+        let named = |row: &&Value| row["reason"] == reason || row["likely"] == reason;
+        list(&self.0["drops"]).iter().filter(named).collect()
+    }
+
     pub fn ledger(&self, stage: &str) -> Vec<&Value> {
         list(&self.0["ledger"]).iter().filter(|line| line["stage"] == stage).collect()
     }

@@ -48,6 +48,7 @@ fn run(window: Duration) -> Outcome {
     let mut checks = Checks::default();
     let finding = seen.finding(&mut checks, RULE, "TcpExt.IPReversePathFilter", lost);
     seen.ledger(&mut checks, "ip_in", lost);
+    seen.probed(&mut checks, RULE, "IP_RPFILTER", "ip_in", lost);
     let knob = format!("net.ipv4.conf.{SERVER_DEVICE}.rp_filter");
     let all = finding.suggestion(&knob);
     checks.same(&format!("suggestions {knob}"), 1, all.len());

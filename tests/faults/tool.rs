@@ -1,5 +1,6 @@
 //! Starts the program under test and waits for it.
 
+use std::cell::Cell;
 use std::io::Read;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -24,10 +25,28 @@ pub struct Ended {
     pub stderr: String,
 }
 
+thread_local! {
+    static PROBES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work`, in which [`start`] starts the program with its probes on.
+pub fn with_probes<T>(work: impl FnOnce() -> T) -> T {
+    PROBES.set(true);
+    let done = work();
+    PROBES.set(false);
+    done
+}
+
+/// Whether this is such work.
+pub fn probing() -> bool {
+    PROBES.get()
+}
+
 /// Starts `rx` on a namespace, given as `--netns` takes it.
 pub fn start(netns: &str, window: Duration) -> Outcome<Run> {
-    // Attaching probes takes a debug build its time, and these cases are about the counters.
-    start_with(&["rx", "--json", "--probes", "off", "--netns", netns], window)
+    // Attaching probes takes a debug build its time, so only where they are what it is about.
+    let probes = if probing() { "on" } else { "off" };
+    start_with(&["rx", "--json", "--probes", probes, "--netns", netns], window)
 }
 
 /// Starts the program with `args` and that window.

@@ -82,6 +82,7 @@ fn run(cause: Cause, family: Family, window: Duration) -> Outcome {
     let mut checks = Checks::default();
     let finding = seen.finding(&mut checks, RULE, &counter, lost);
     seen.ledger(&mut checks, "udp_in", lost);
+    seen.probed(&mut checks, RULE, "SOCKET_RCVBUFF", "udp_in", lost);
     check_victim(&mut checks, &finding, &reader, &local, lost);
     judge(cause, &finding, &mut checks)?;
     checks.done(&seen.report)
@@ -109,6 +110,7 @@ fn socket_gone(family: Family, window: Duration) -> Outcome {
     let mut checks = Checks::default();
     let finding = seen.finding(&mut checks, RULE, &counter, lost);
     seen.ledger(&mut checks, "udp_in", lost);
+    seen.probed(&mut checks, RULE, "SOCKET_RCVBUFF", "udp_in", lost);
     let blamed: Vec<&Value> = finding.victims().iter().filter(|victim| !victim["pid"].is_null()).collect();
     checks.that(blamed.is_empty(), format_args!("no process is left to be a victim, found {blamed:?}"));
     checks.done(&seen.report)

@@ -71,7 +71,7 @@ fn observe_with(
 }
 
 /// Waits until the program holds the link of the drop probe, as the kernel tells of its open files.
-fn attached(run: &Run) -> Outcome {
+pub fn attached(run: &Run) -> Outcome {
     let deadline = Instant::now() + PATIENCE;
     while !process::open_files(run.pid())
         .lines()

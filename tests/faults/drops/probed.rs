@@ -28,10 +28,9 @@ pub fn cases() -> Vec<Case> {
         })
     };
     let firewall = both("firewall", &[Need::Namespaces, Need::Nft, Need::Bpf], firewall);
-    let buffer = both("udp_buffer", &[Need::Namespaces, Need::Bpf], buffer);
     let cgroup =
         Case::new("drops::rx_with_probes_cgroup_limit", &[Need::Namespaces, Need::Bpf, Need::TcpCgroup], cgroup_limit);
-    firewall.into_iter().chain(buffer).chain([cgroup]).collect()
+    firewall.into_iter().chain([cgroup]).collect()
 }
 
 fn rx<T>(lab: &Lab, window: Duration, traffic: impl FnOnce() -> Outcome<T>) -> Outcome<(Report, T)> {
@@ -73,27 +72,6 @@ fn firewall(family: Family, window: Duration) -> Outcome {
     let why = finding.0.and_then(|finding| finding["why"].as_str()).unwrap_or_default();
     checks.that(why.contains("nft inet t i handle 2 \"no entry\""), format_args!("the rule is not named: {why}"));
     checks.that(finding.says_no_setting_helps(), "it is not said that no setting helps");
-    checks.done(&report)
-}
-
-/// A loss that a counter knows of is not made two by the probe.
-fn buffer(family: Family, window: Duration) -> Outcome {
-    let lab = Lab::new()?;
-    let local = family.server(OPEN).to_string();
-    let mut reader = Actor::start(&lab.server, "nsd-reader", "udp-reader", &[&local, "ask", "4096"])?;
-    let source = SocketAddr::new(family.client(), 0).to_string();
-    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source, "1", "any"])?;
-    let (report, sent) = rx(&lab, window, || sender.ask(&format!("send {local} 300 100 200")))?;
-    let lost = sent.saturating_sub(reader.ask("drain")?);
-    if lost == 0 {
-        return again("nothing was lost");
-    }
-    let mut checks = Checks::default();
-    checks.same("ledger udp_in: lost", Some(lost), report.ledger_sum("udp_in", "lost"));
-    checks.same("lost in all", Some(lost), report.0["totals"]["lost"].as_u64());
-    let drops = report.0["drops"].as_array().map_or(&[][..], Vec::as_slice);
-    let full = drops.iter().filter(|drop| drop["reason"] == "SOCKET_RCVBUFF");
-    checks.same("SOCKET_RCVBUFF", lost, full.filter_map(|drop| drop["count"].as_u64()).sum());
     checks.done(&report)
 }
 
