@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::classify::direction;
 use super::words::{Class, network, protocol};
-use super::{DropTotals, Window, direction, status};
+use super::{DropTotals, Window, status};
 use crate::model::{Drop, SourceStatus, per_second};
 use crate::source::dropmon::{self, Row, Watched};
 use crate::source::probe;

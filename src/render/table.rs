@@ -28,6 +28,9 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
     if report.since_boot && verbose == 0 {
         losses_since_boot(report, out)?;
     }
+    if let Some(next) = what_next(report) {
+        writeln!(out, "\n{DIM} {next}{DIM:#}")?;
+    }
     if verbose > 0 {
         ledger(report, out)?;
         counters(report, verbose > 1, out)?;
@@ -107,6 +110,17 @@ fn show_finding(finding: &Finding, report: &Report, out: &mut dyn Write) -> io::
         paragraph(out, "not", &format!("{}: {}", folklore.knob, folklore.why), DIM)?;
     }
     Ok(())
+}
+
+/// What to look at when nothing was found. Of a recording there is nothing more to be seen.
+fn what_next(report: &Report) -> Option<&'static str> {
+    if !report.findings.is_empty() || report.taken_at.is_none() {
+        return None;
+    }
+    Some(match report.since_boot {
+        true => "totals do not tell when: -i 10s watches for ten seconds what is lost now",
+        false => "lost now and then? -i 60s watches for longer, -i 0 shows the totals since boot",
+    })
 }
 
 /// The number that counts: packets lost, or what the first evidence shows.

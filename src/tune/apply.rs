@@ -43,7 +43,6 @@ fn step(planned: &Planned) -> Option<Step> {
         // Without a file it is the application's.
         file: suggestion.file?,
         knob: suggestion.knob,
-        scope: suggestion.scope,
         from: suggestion.from,
         to: suggestion.to,
         findings: planned.findings.clone(),
@@ -51,8 +50,7 @@ fn step(planned: &Planned) -> Option<Step> {
         waits: suggestion.waits,
         victims: planned.victims.iter().map(loser).collect(),
         partial: planned.partial,
-        state: State::Planned,
-        verdict: None,
+        ..Step::empty(suggestion.scope)
     })
 }
 
@@ -172,18 +170,10 @@ pub(super) mod tests {
     pub fn change(names: &[&str]) -> (Change, Desk) {
         let step = |name: &&str| Step {
             knob: (*name).into(),
-            instance: String::new(),
-            file: SettingFile { path: name.replace('.', "/"), ..SettingFile::default() },
-            scope: Scope::Machine,
+            file: SettingFile::sysctl(name.replace('.', "/")),
             from: "1".into(),
             to: "2".into(),
-            findings: Vec::new(),
-            why: String::new(),
-            waits: false,
-            victims: Vec::new(),
-            partial: false,
-            state: State::Planned,
-            verdict: None,
+            ..Step::empty(Scope::Machine)
         };
         let change = Change { steps: names.iter().map(step).collect(), ..new_change(1) };
         let values = change.steps.iter().map(|step| (step.file.path.clone(), step.from.clone())).collect();

@@ -3,6 +3,7 @@
 //! Nothing is written to the host but through [`apply`] and [`revert`], and never before it is in the [`journal`].
 
 pub mod apply;
+mod change;
 pub mod journal;
 pub mod owner;
 pub mod persist;

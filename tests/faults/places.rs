@@ -10,7 +10,7 @@ use netstat_deep::model::{Instance, Knob, Place as Where, Scope, Tree};
 use netstat_deep::source::place::Place;
 use netstat_deep::stage::knobs;
 use netstat_deep::tune::apply::apply;
-use netstat_deep::tune::journal::{Change, Journal, State, Step, new_change};
+use netstat_deep::tune::journal::{Change, Journal, Step, new_change};
 use netstat_deep::tune::revert::revert;
 
 use crate::case::{Case, Checks, Outcome, again, wrong};
@@ -91,7 +91,8 @@ fn every_setting() -> Outcome {
         let from = cat(&file.to_string())?;
         // Another value of the same shape.
         let to = if knob.unit == Knob::CPUS { if from == "1" { "2" } else { "1" }.into() } else { "1024".to_owned() };
-        steps.push(Step { knob: knob.id.into(), instance: instance.to_string(), file, from, to, ..step(knob) });
+        let (knob, scope) = (knob.id.into(), knob.scope);
+        steps.push(Step { knob, instance: instance.to_string(), file, from, to, ..Step::empty(scope) });
     }
     let folder = tempfile::tempdir()?;
     let Ok(journal) = Journal::open(folder.path()) else { return again("no journal") };
@@ -113,22 +114,4 @@ fn every_setting() -> Outcome {
         checks.same(&step.name(), step.from.clone(), cat(&step.file.to_string())?);
     }
     checks.done(&format_args!("{outcomes:?}"))
-}
-
-fn step(knob: &Knob) -> Step {
-    Step {
-        knob: String::new(),
-        instance: String::new(),
-        file: Default::default(),
-        scope: knob.scope,
-        from: String::new(),
-        to: String::new(),
-        findings: Vec::new(),
-        why: String::new(),
-        waits: false,
-        victims: Vec::new(),
-        partial: false,
-        state: State::Planned,
-        verdict: None,
-    }
 }

@@ -28,7 +28,16 @@ pub fn cases() -> Vec<Case> {
 
 fn idle(window: Duration) -> Outcome {
     let lab = Lab::new()?;
-    calm(&observe(&lab.server, window, || Ok(()))?)
+    calm(&observe(&lab.server, window, || Ok(()))?)?;
+    // Whoever sees nothing is told where to look next.
+    let tool = env!("CARGO_BIN_EXE_netstat-deep");
+    let screen = lab.server.exec(&[tool, "rx", "--probes", "off", "--interval", "100ms"])?;
+    if !screen.contains("nothing found") {
+        return again(format_args!("the machine was not quiet:\n{screen}"));
+    }
+    let mut checks = Checks::default();
+    checks.that(screen.contains("-i 60s") && screen.contains("-i 0"), &screen);
+    checks.done(&screen)
 }
 
 fn bulk(family: Family, window: Duration) -> Outcome {

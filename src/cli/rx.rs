@@ -1,0 +1,85 @@
+//! What may be typed behind `rx` and `tune`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::value::parse_interval;
+use super::{ChangeArgs, Color, Format, Probes};
+use crate::model::Severity;
+
+/// Report on the receive path.
+#[derive(Debug, Args)]
+pub struct RxArgs {
+    /// Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    pub interval: Duration,
+    /// How many windows, one after the other; 0 is without end
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
+    pub count: u64,
+    /// A live screen: window after window in the same place, until it is interrupted
+    #[arg(long, conflicts_with_all = ["count", "output", "json", "jsonl", "root"])]
+    pub watch: bool,
+    /// Of the devices, show only this one
+    #[arg(long, value_name = "DEVICE")]
+    pub dev: Option<String>,
+    /// Look at this network namespace: a name that 'ip netns' knows, a path, or pid:N
+    #[arg(long, value_name = "NAME|PATH|pid:N")]
+    pub netns: Option<String>,
+    /// How to show it
+    #[arg(short, long, value_enum, default_value_t = Format::Table, conflicts_with_all = ["json", "jsonl"])]
+    pub output: Format,
+    /// One JSON document, the same as --output json
+    #[arg(long, conflicts_with = "jsonl")]
+    pub json: bool,
+    /// A JSON document a line and window, the same as --output jsonl
+    #[arg(long)]
+    pub jsonl: bool,
+    /// Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/
+    #[arg(long, value_name = "DIR", conflicts_with = "netns")]
+    pub root: Option<PathBuf>,
+    /// Exit with 1 if there is a finding of this severity or above
+    #[arg(long, value_enum, value_name = "SEVERITY", num_args = 0..=1, require_equals = true, default_missing_value = "critical")]
+    pub check: Option<Severity>,
+    /// Leave out findings of this rule, or of this rule for this instance
+    #[arg(long, value_name = "ID[:INSTANCE]")]
+    pub ignore: Vec<String>,
+    /// Limits of rules other than the built-in ones: a TOML file with a table per rule
+    #[arg(long, value_name = "FILE")]
+    pub thresholds: Option<PathBuf>,
+    /// Whether to count dropped packets in the kernel too (eBPF), which tells what no counter knows; auto: if it is
+    /// permitted here
+    #[arg(long, value_enum, default_value_t = Probes::Auto)]
+    pub probes: Probes,
+    /// When to use colour
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Show the counters that moved too; twice, also those that did not, and the sources
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Changing settings
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+impl RxArgs {
+    /// How many windows; 0 is without end.
+    pub fn windows(&self) -> u64 {
+        if self.watch { 0 } else { self.count }
+    }
+
+    /// True if a plan is wanted, or a change.
+    pub fn plans(&self) -> bool {
+        self.change.dry_run || self.change.apply.is_some()
+    }
+
+    /// The format, however it was asked for.
+    pub fn format(&self) -> Format {
+        match (self.json, self.jsonl) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Jsonl,
+            _ => self.output,
+        }
+    }
+}
