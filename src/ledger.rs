@@ -5,6 +5,8 @@
 //! not read at the same instant: `uncertainty` is the packets that may have passed in between, and nothing is called
 //! unexplained within it.
 
+mod missing;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -100,8 +102,9 @@ pub fn solve(
         let feeds_others = stages.iter().any(|other| other.fed_by == Some(stage.id));
         lines.push(node.line(stage.id, before, feeds_others, changes));
     }
-    explain_missing(stages, changes, uncounted, &mut lines);
-    lines.retain(|line| line.taken.is_some() || line.out.is_some() || line.lost > 0 || line.unwanted > 0);
+    missing::explain(stages, changes, uncounted, &mut lines);
+    let says_something = |line: &Line| sum([line.lost, line.unwanted, line.unexplained.unwrap_or(0)]) > 0;
+    lines.retain(|line| line.taken.is_some() || line.out.is_some() || says_something(line));
     let totals = total(&lines);
     (lines, totals)
 }
@@ -187,8 +190,8 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
         Flow::Unmerged { at } => more(&mut seen.at(nodes, at, Side::In, amount).unmerged, amount),
         Flow::LostMerged { at } => more(&mut seen.at(nodes, at, Side::Neither, amount).lost_merged, amount),
         Flow::Uncertain { at } => more(&mut seen.at(nodes, at, Side::Neither, amount).uncertain[seen.family()], amount),
-        // Needs the balance of another stage: see explain_missing().
-        Flow::MayExplain { .. } => {}
+        // Need the balance of other stages: see missing::explain().
+        Flow::MayExplain { .. } | Flow::Joins | Flow::Leaves => {}
     }
 }
 
@@ -200,9 +203,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// 1 for a counter of IPv6 alone.
     fn family(&self) -> usize {
-        usize::from(self.counter.group.id.ends_with('6'))
+        family_of(self.counter)
     }
 
     /// The node of a stage, of which the counter says something: this many packets came in or went out.
@@ -228,6 +230,11 @@ impl Seen {
         node.touch(self.counter, amount, side, self.read);
         node
     }
+}
+
+/// 1 for a counter of IPv6 alone.
+fn family_of(counter: &Counter) -> usize {
+    usize::from(counter.group.id.ends_with('6'))
 }
 
 /// Adds without running over: a recording may hold any numbers.
@@ -318,52 +325,6 @@ impl Node {
         let passed = changes.seconds.map_or(0.0, |seconds| self.taken_of[family] as f64 / seconds * apart);
         self.uncertain[family].saturating_add(passed.ceil() as u64)
     }
-}
-
-/// Counters that also hold packets of other ways, and probes, explain at most what is missing; then what is within the
-/// uncertainty is no longer called unexplained.
-fn explain_missing(stages: &[&'static Stage], changes: &Changes, uncounted: &mut [Uncounted], lines: &mut [Line]) {
-    for counter in stages.iter().flat_map(|stage| stage.counters) {
-        let Some(Flow::MayExplain { at, from }) = counter.flow else { continue };
-        let explained = take_missing(lines, from, &[0, 1], changes.delta(counter).unwrap_or(0));
-        if let Some(line) = lines.iter_mut().find(|line| line.stage == at) {
-            more(&mut line.lost, explained);
-            line.scope = line.scope.or(Some(counter.group.scope));
-            if explained > 0 {
-                line.identity = format!("of {}, as many as are missing at {from}", counter.id());
-            }
-        }
-    }
-    for Uncounted { at, from, v6, packets, unwanted, reason, explained } in uncounted {
-        *explained = take_missing(lines, from, &[usize::from(*v6)], *packets);
-        let explained = *explained;
-        if let Some(line) = lines.iter_mut().find(|line| line.stage == *at).filter(|_| explained > 0) {
-            more(if *unwanted { &mut line.unwanted } else { &mut line.lost }, explained);
-            line.scope = line.scope.or(Some(Scope::Netns));
-            let seen = format!("{reason} seen by the drop probe, as many as are missing at {from}");
-            line.identity = if line.identity.is_empty() { seen } else { format!("{}; {seen}", line.identity) };
-        }
-    }
-    for line in lines {
-        if let Some(unexplained) = &mut line.unexplained {
-            let beyond = line.missing.into_iter().filter(|(missing, uncertainty)| missing > uncertainty);
-            *unexplained = sum(beyond.map(|(missing, _)| missing));
-        }
-    }
-}
-
-/// Takes so many packets, at most, out of what is missing in the balance of a stage, for IPv4 (0) and IPv6 (1). Returns
-/// how many there were.
-fn take_missing(lines: &mut [Line], from: &str, families: &[usize], packets: u64) -> u64 {
-    let Some(line) = lines.iter_mut().find(|line| line.stage == from) else { return 0 };
-    let mut left = packets;
-    for family in families {
-        let (missing, _) = &mut line.missing[*family];
-        let part = left.min(*missing);
-        *missing -= part;
-        left -= part;
-    }
-    packets - left
 }
 
 /// All that came in is what the first stage that counts arrivals took, and what was lost before it.

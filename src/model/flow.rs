@@ -40,13 +40,18 @@ pub enum Flow {
         rest: &'static str,
     },
     /// Lost at this stage, but the counter also holds packets of other ways (locally made ones): it explains at most
-    /// what is missing in the balance of `from`.
+    /// what is missing in the balance of `from`, and among those sent on.
     MayExplain {
         /// The stage that loses.
         at: &'static str,
         /// The stage in whose balance they are missing.
         from: &'static str,
     },
+    /// Made here, and sent the way of those that are sent on.
+    Joins,
+    /// Given to a device, of those that are sent on and those that were made here. A kernel that counts these counts a
+    /// packet as sent on before its firewall and its size are looked at.
+    Leaves,
     /// Fragments that were taken to be put together: no longer packets of their own.
     Merged {
         /// The stage.
@@ -72,7 +77,15 @@ pub enum Flow {
 impl Flow {
     /// True if packets end here that should have gone on, or that nobody asked for.
     pub fn is_loss(self) -> bool {
-        !matches!(self, Flow::Pass { .. } | Flow::Merged { .. } | Flow::Unmerged { .. } | Flow::Uncertain { .. })
+        !matches!(
+            self,
+            Flow::Pass { .. }
+                | Flow::Joins
+                | Flow::Leaves
+                | Flow::Merged { .. }
+                | Flow::Unmerged { .. }
+                | Flow::Uncertain { .. }
+        )
     }
 }
 

@@ -160,7 +160,11 @@ fn edge(flow: Flow) -> String {
         Flow::LostUpTo { at, limit, rest } => {
             format!("packets lost at {at}, as many as {} counted; the rest nobody asked for at {rest}", limit.id())
         }
-        Flow::MayExplain { at, from } => format!("packets lost at {at}, as many as are missing at {from}"),
+        Flow::MayExplain { at, from } => {
+            format!("packets lost at {at}, as many as are missing at {from} or among those sent on")
+        }
+        Flow::Joins => "packets made here, beside those that are sent on".into(),
+        Flow::Leaves => "packets made here or sent on that were given to a device".into(),
         Flow::Merged { at } => format!("fragments taken in at {at}"),
         Flow::Unmerged { at } => format!("packets made of fragments at {at}"),
         Flow::LostMerged { at } => format!("packets lost at {at} while waiting for fragments"),

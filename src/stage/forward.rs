@@ -10,11 +10,23 @@ counters! {
     IN_DELIVERS = IP.total("InDelivers", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: "forward" });
     /// IPv6 packets given to a protocol here. net/ipv6/ip6_input.c ip6_protocol_deliver_rcu().
     IN6_DELIVERS = IP6.total("InDelivers", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: "forward" });
-    /// IPv4 packets sent on to another host. net/ipv4/ip_forward.c ip_forward().
+    /// IPv4 packets sent on to another host; since 6.7 also those that the firewall's FORWARD hook drops then, or that are
+    /// too big for the next link. net/ipv4/ip_forward.c ip_forward().
     FORW_DATAGRAMS = IP.total("ForwDatagrams", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: FORWARDED });
-    /// IPv6 packets sent on to another host. net/ipv6/ip6_output.c ip6_forward().
+    /// IPv6 packets sent on to another host; since 6.7 also those that are dropped then, as for IPv4.
+    /// net/ipv6/ip6_output.c ip6_forward().
     OUT6_FORW_DATAGRAMS =
         IP6.total("OutForwDatagrams", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: FORWARDED });
+    /// IPv4 packets made here and given to the firewall's OUTPUT hook. net/ipv4/ip_output.c __ip_local_out().
+    OUT_REQUESTS = IP.total("OutRequests", Unit::Packets).flow(Flow::Joins);
+    /// IPv6 packets made here and given to the firewall's OUTPUT hook. net/ipv6/output_core.c __ip6_local_out().
+    OUT6_REQUESTS = IP6.total("OutRequests", Unit::Packets).flow(Flow::Joins);
+    /// IPv4 packets, made here or sent on, that passed the firewall and were given to a device. net/ipv4/ip_output.c
+    /// ip_finish_output2(), since 6.7.
+    OUT_TRANSMITS = IP.total("OutTransmits", Unit::Packets).flow(Flow::Leaves);
+    /// IPv6 packets, made here or sent on, that passed the firewall and were given to a device. net/ipv6/ip6_output.c
+    /// ip6_finish_output2(), since 6.7.
+    OUT6_TRANSMITS = IP6.total("OutTransmits", Unit::Packets).flow(Flow::Leaves);
     /// IPv4 packets of a protocol that nobody here handles; the sender is told. net/ipv4/ip_input.c
     /// ip_protocol_deliver_rcu().
     IN_UNKNOWN_PROTOS = IP.total("InUnknownProtos", Unit::Packets).flow(Flow::Unwanted { at: "ip_in" });
@@ -23,7 +35,8 @@ counters! {
     IN6_UNKNOWN_PROTOS = IP6.total("InUnknownProtos", Unit::Packets).flow(Flow::Unwanted { at: "ip_in" });
     /// IPv6 packets to be sent on that are too big for the next link; the sender is told.
     /// net/ipv6/ip6_output.c ip6_forward().
-    IN6_TOO_BIG = IP6.total("InTooBigErrors", Unit::Packets).flow(Flow::Lost { at: "ip_in" });
+    IN6_TOO_BIG =
+        IP6.total("InTooBigErrors", Unit::Packets).flow(Flow::MayExplain { at: "forward", from: "ip_in" });
     /// IPv4 packets too big for the next link that may not be fragmented (DF). Also counts our own packets.
     /// net/ipv4/ip_forward.c ip_forward(), net/ipv4/ip_output.c ip_fragment().
     FRAG_FAILS = IP.total("FragFails", Unit::Packets).flow(Flow::MayExplain { at: "forward", from: "ip_in" });

@@ -44,10 +44,39 @@ fn both_ip_versions_and_forwarding_balance() {
             .grow("Ip6.InReceives", 50)
             .grow("Ip6.InDelivers", 41)
             .grow("Ip6.OutForwDatagrams", 7)
-            .grow("Ip6.InNoRoutes", 2),
+            .grow("Ip6.InNoRoutes", 2)
+            .grow("Ip.OutTransmits", 30)
+            .grow("Ip6.OutTransmits", 7),
     );
     let fields = ["in", "out", "lost", "unwanted", "unexplained"];
     assert_eq!(of(&report, "ip_in", &fields), [150, 138, 6, 6, 0]);
+}
+
+/// As this kernel counts, a packet is sent on before the firewall and its size stop it.
+#[test]
+fn what_was_sent_on_and_did_not_leave_is_lost_or_unexplained() {
+    let router = || Samples::quiet().grow("Ip.InReceives", 100).grow("Ip.ForwDatagrams", 100);
+    let report = solved(&router().grow("Ip.OutTransmits", 60).grow("Ip.FragFails", 10));
+    assert_eq!(of(&report, "ip_in", &["in", "out", "unexplained"]), [100, 100, 0]);
+    assert_eq!(of(&report, "forward", &["lost", "unexplained"]), [10, 30]);
+    let totals = ["in", "delivered", "lost", "unexplained"].map(|field| report["totals"][field].as_u64().unwrap());
+    assert_eq!(totals, [100, 60, 10, 30]);
+    // What this host made itself may be what did not leave.
+    let report = solved(&router().grow("Ip.OutRequests", 30).grow("Ip.OutTransmits", 105));
+    assert_eq!(report["totals"]["unexplained"], 0);
+    let report = solved(&router().grow("Ip.OutRequests", 30).grow("Ip.OutTransmits", 95));
+    assert_eq!(of(&report, "forward", &["unexplained", "uncertainty"]), [35, 30]);
+    // Fragments leave one by one: nothing can be said.
+    let report = solved(&router().grow("Ip.OutTransmits", 150).grow("Ip.FragFails", 10));
+    assert_eq!((&report["totals"]["lost"], &report["totals"]["unexplained"]), (&json!(0), &json!(0)));
+}
+
+#[test]
+fn where_only_what_leaves_counts_as_sent_on_the_rest_is_missing_before() {
+    let old = Samples::of("kernels/6.1.0");
+    let report = solved(&old.grow("Ip.InReceives", 100).grow("Ip.ForwDatagrams", 90).grow("Ip.FragFails", 10));
+    assert_eq!(of(&report, "ip_in", &["in", "out", "unexplained"]), [100, 90, 0]);
+    assert_eq!(of(&report, "forward", &["lost"]), [10]);
 }
 
 #[test]
