@@ -18,7 +18,7 @@
 //!
 //! Faults, one file a rule:
 //! - `udp_buffer`, `accept_queue`, `backlog`, `conntrack`, `rp_filter`
-//! - `firewall`: a loss that no rule of these explains must show as unexplained
+//! - `firewall`, `forward`: a loss that no rule of these explains must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `namespaces`: whose counters these are
 //! - `drops`: what the kernel drops, as the probe counts it
@@ -35,6 +35,7 @@ mod conntrack;
 mod drops;
 mod endpoint;
 mod firewall;
+mod forward;
 mod guard;
 mod kernel;
 mod lab;
@@ -81,6 +82,7 @@ fn test() {
         conntrack::cases(),
         rp_filter::cases(),
         firewall::cases(),
+        forward::cases(),
         quiet::cases(),
         namespaces::cases(),
         drops::cases(),
