@@ -13,13 +13,15 @@ use crate::cli::{Format, Probes, RxArgs};
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
 use crate::ledger;
-use crate::model::{Finding, Instance, Knob, Observed, Probed, Scope, Settings, Severity, SourceStatus};
+use crate::model::{
+    Changes, Finding, Instance, Knob, Observed, PathMtu, Probed, Scope, Settings, Severity, SourceStatus,
+};
 use crate::observe::{Observer, Window};
 use crate::render::{self, Look};
 use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
-use crate::source::{Host, groups, owner, settings, text};
-use crate::stage::RECEIVE;
+use crate::source::{Host, groups, owner, path_mtu, settings, text};
+use crate::stage::{RECEIVE, read};
 
 /// Watches the receive path and reports on it, once or window after window.
 pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
@@ -143,9 +145,10 @@ impl Run<'_> {
             probed.explained = explained(&uncounted);
         }
         let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, probed.as_ref()));
+        let path_mtus = path_mtus(host, &changes, &mut sources);
         let thresholds = self.thresholds.clone();
         let enter = self.place.enter.clone();
-        let seen = Observed { changes, sockets, settings, thresholds, enter, probed };
+        let seen = Observed { changes, sockets, settings, thresholds, enter, probed, path_mtus };
         let mut findings = diagnose(RECEIVE, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));
@@ -194,8 +197,26 @@ impl Run<'_> {
     }
 }
 
+/// The paths of which this host was told, by a message that might have been about an MTU.
+fn path_mtus(host: &Host, changes: &Changes, sources: &mut Vec<SourceStatus>) -> Vec<PathMtu> {
+    let told = changes.delta_of(&[&read::ICMP_IN_DEST_UNREACHS, &read::ICMP6_IN_PKT_TOO_BIGS]) > 0;
+    let Some(seconds) = changes.seconds.filter(|_| told && !changes.since_boot) else { return Vec::new() };
+    let start = std::time::Instant::now();
+    // Read a moment after the window.
+    let found = path_mtu::read(host, seconds + 0.5);
+    let reason = found.as_ref().err().map(ToString::to_string);
+    let microseconds = start.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
+    sources.push(SourceStatus {
+        name: "rtnetlink route exceptions".into(),
+        ok: reason.is_none(),
+        reason,
+        microseconds,
+    });
+    found.unwrap_or_default()
+}
+
 /// Leaves only the rows of one device.
-fn only_device(changes: &mut crate::model::Changes, device: &str) -> Result<(), Error> {
+fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
     let is = |instance: &Instance| matches!(instance, Instance::Device { device: name } if name == device);
     let names = || {
         changes.tables.iter().flat_map(|table| &table.rows).filter_map(|row| match &row.instance {

@@ -22,7 +22,7 @@ pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
 pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe};
 pub use flow::{Flow, Uncounted};
 pub use knob::{Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, power_of_two};
-pub use observed::{Observed, Probed};
+pub use observed::{Observed, PathMtu, Probed};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use reason::{Harm, Reason};
 pub use rule::{Evidence, Example, Finding, Folklore, Rule, Severity, Threshold, Victim};

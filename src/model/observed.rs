@@ -1,6 +1,7 @@
 //! All that a rule may look at, and the words it builds its findings with.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
@@ -22,6 +23,19 @@ pub struct Observed {
     pub enter: Option<String>,
     /// What the probes in the kernel saw. Absent without them.
     pub probed: Option<Probed>,
+    /// The paths whose MTU the kernel was told in the window, the latest first; looked up only if it was told something.
+    pub path_mtus: Vec<PathMtu>,
+}
+
+/// A path whose MTU is smaller than the link's, as others told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PathMtu {
+    /// Where it leads.
+    pub to: IpAddr,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
+    /// How long ago that was told last, in seconds.
+    pub age: f64,
 }
 
 /// What the probes in the kernel saw of one namespace in the window.

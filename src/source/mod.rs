@@ -12,6 +12,7 @@ pub mod link;
 pub mod netlink;
 pub mod nftables;
 pub mod owner;
+pub mod path_mtu;
 pub mod place;
 pub mod privilege;
 pub mod probe;

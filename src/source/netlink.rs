@@ -4,7 +4,7 @@
 //! kernel says was disturbed (NLM_F_DUMP_INTR) is taken again, and in the end marked; nothing waits past the deadline.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,26 @@ pub enum Family {
 
 impl Family {
     pub(super) fn open(self) -> io::Result<OwnedFd> {
+        let socket = self.socket()?;
+        if self == Family::Route {
+            // So that a filter in a request is heeded, where the kernel knows that (since 4.20).
+            let on: libc::c_int = 1;
+            let length = size_of::<libc::c_int>() as libc::socklen_t;
+            // SAFETY: `on` lives through the call, and `length` is its size.
+            unsafe {
+                libc::setsockopt(
+                    socket.as_raw_fd(),
+                    libc::SOL_NETLINK,
+                    libc::NETLINK_GET_STRICT_CHK,
+                    (&raw const on).cast(),
+                    length,
+                )
+            };
+        }
+        Ok(socket)
+    }
+
+    fn socket(self) -> io::Result<OwnedFd> {
         let protocol = match self {
             // NETLINK_ROUTE is 0, which rustix writes as none.
             Family::Route => None,

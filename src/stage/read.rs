@@ -2,7 +2,9 @@
 
 use crate::counters;
 use crate::model::flow::APPLICATION;
-use crate::model::{Drop, Example, Finding, Flow, Observed, Reason, Rule, Scope, Severity, Stage, Threshold, Unit};
+use crate::model::{
+    Drop, Example, Finding, Flow, Observed, PathMtu, Reason, Rule, Scope, Severity, Stage, Threshold, Unit,
+};
 use crate::source::groups::{ICMP, ICMP6, TCP_EXT};
 
 counters! {
@@ -47,8 +49,9 @@ static PATH_MTU: Rule = Rule {
               by ICMP (fragmentation needed, packet too big). A few at the start of a connection are how the path's MTU is \
               found. Many mean that an MTU is set wrong somewhere (a tunnel, a VPN, a cloud network with 1400), or that \
               those ICMP messages are filtered: then connections stall as soon as they send much. Of IPv4 the kernel has \
-              no counter of such messages alone: what this host itself could not pass on is what the probe sees.",
-    triggers: &[&ICMP6_IN_PKT_TOO_BIGS],
+              no counter of such messages alone, but it remembers for ten minutes what it was told of a path ('ip route \
+              show cache'). What this host itself could not pass on is what the probe sees.",
+    triggers: &[&ICMP6_IN_PKT_TOO_BIGS, &ICMP_IN_DEST_UNREACHS],
     seen: &[TOO_BIG],
     knobs: &[],
     thresholds: &[Threshold { key: "warning_per_second", default: 10.0, help: "packets/s; own: below, a remark" }],
@@ -65,6 +68,15 @@ static PATH_MTU: Rule = Rule {
             observed: || Observed::quiet().with_drops(Drop::example(TOO_BIG, 300)),
         },
         Example {
+            what: "a router told of one path over IPv4",
+            severity: Some(Severity::Info),
+            observed: || {
+                let path = PathMtu { to: [192, 0, 2, 1].into(), mtu: 1400, age: 0.2 };
+                let seen = Observed::quiet().with(&ICMP_IN_DEST_UNREACHS, 1);
+                Observed { path_mtus: vec![path], ..seen }
+            },
+        },
+        Example {
             what: "others tell that a host is not there",
             severity: None,
             observed: || Observed::quiet().with(&ICMP_IN_DEST_UNREACHS, 40),
@@ -73,22 +85,48 @@ static PATH_MTU: Rule = Rule {
 };
 
 const TOO_BIG: &str = "PKT_TOO_BIG";
+/// Paths named, at most.
+const NAMED: usize = 3;
 
 fn path_mtu(seen: &Observed, rule: &Rule) -> Vec<Finding> {
-    let (told, dropped) = (seen.delta(&ICMP6_IN_PKT_TOO_BIGS), seen.dropped(TOO_BIG));
+    let (told6, dropped) = (seen.delta(&ICMP6_IN_PKT_TOO_BIGS), seen.dropped(TOO_BIG));
+    let paths4 = seen.path_mtus.iter().filter(|path| path.to.is_ipv4()).count() as u64;
+    let told = told6.saturating_add(paths4);
     if told == 0 && dropped == 0 {
         return Vec::new();
     }
     let limit = seen.threshold(rule, "warning_per_second");
     let many = seen.rate(told.saturating_add(dropped)).is_some_and(|rate| rate > limit);
     let severity = if many { Severity::Warning } else { Severity::Info };
-    let why = match (told, dropped) {
-        (_, 0) => format!("others told this host {told} times that what it sent over IPv6 was too big for their link"),
-        (0, _) => format!("this host could not pass {dropped} packets on: the next link's MTU is too small"),
-        _ => format!("others told this host so {told} times, and it could not pass {dropped} packets on itself"),
-    };
+    let mut parts = Vec::new();
+    if told6 > 0 {
+        parts.push(format!(
+            "others told this host {told6} times that what it sent over IPv6 was too big for their link"
+        ));
+    }
+    if paths4 > 0 {
+        let paths = if paths4 == 1 { "one path".into() } else { format!("{paths4} paths") };
+        parts
+            .push(format!("others told this host of {paths} over IPv4 that what it sent was too big for a link there"));
+    }
+    if dropped > 0 {
+        parts.push(format!("this host could not pass {dropped} packets on: the next link's MTU is too small"));
+    }
+    let named: Vec<String> = seen
+        .path_mtus
+        .iter()
+        .take(NAMED)
+        .map(|path| format!("the path to {} takes {} bytes", path.to, path.mtu))
+        .collect();
+    if !named.is_empty() {
+        parts.push(named.join(", "));
+    }
+    let why = parts.join("; ");
     let mut finding = Finding::new(rule, severity, Scope::Netns, dropped, why);
-    if told > 0 {
+    if paths4 > 0 {
+        finding.evidence.push(seen.evidence(&ICMP_IN_DEST_UNREACHS, None));
+    }
+    if told6 > 0 {
         finding.evidence.push(seen.evidence(&ICMP6_IN_PKT_TOO_BIGS, Some(limit)));
     }
     if dropped > 0 {

@@ -23,8 +23,12 @@ pub fn cases() -> Vec<Case> {
         let name = format!("forward::too_big_{}", family.suffix());
         Case::with(name, &[Need::Namespaces], move |window| too_big(family, window))
     };
+    let told = |family: Family| {
+        let name = format!("forward::told_of_an_mtu_{}", family.suffix());
+        Case::with(name, &[Need::Namespaces], move |window| told(family, window))
+    };
     let refused = Case::new("forward::refused_v4", &[Need::Namespaces, Need::Nft], refused);
-    Family::BOTH.map(too_big).into_iter().chain([refused]).collect()
+    Family::BOTH.map(too_big).into_iter().chain(Family::BOTH.map(told)).chain([refused]).collect()
 }
 
 /// The network behind the client, and how it is written.
@@ -77,6 +81,26 @@ fn too_big(family: Family, window: Duration) -> Outcome {
     seen.ledger(&mut checks, "forward", EACH);
     checks.same("lost in all", Some(EACH), seen.report.0["totals"]["lost"].as_u64());
     checks.same("lines with something unexplained", vec![], seen.report.unexplained());
+    checks.done(&seen.report)
+}
+
+/// The other side of it: the sender's host, which is told once, and uses that when it sends again.
+fn told(family: Family, window: Duration) -> Outcome {
+    let lab = router(family, "mtu lock 1280")?;
+    let to = SocketAddr::new(behind(family).0, FORBIDDEN);
+    // Kept open: the kernel learns from a message about a socket of its own only.
+    let socket = lab.client.inside(|| UdpSocket::bind((family.client(), 0)))?;
+    let seen = observe(&lab.client, window, || {
+        socket.send_to(&[0x55; 1400], to)?;
+        std::thread::sleep(Duration::from_millis(100));
+        Ok(socket.send_to(&[0x55; 1400], to)?)
+    })?;
+    let mut checks = Checks::default();
+    let all = seen.report.findings("path-mtu-events");
+    checks.same("findings", 1, all.len());
+    let why = all.first().and_then(|finding| finding["why"].as_str()).unwrap_or_default();
+    let path = format!("the path to {} takes 1280 bytes", to.ip());
+    checks.that(why.contains(&path), format_args!("'{path}' is not said, but: {why}"));
     checks.done(&seen.report)
 }
 
