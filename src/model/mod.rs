@@ -3,6 +3,7 @@
 
 mod change;
 mod changes;
+mod connection;
 mod counter;
 mod drop;
 pub mod flow;
@@ -18,6 +19,7 @@ mod stage;
 
 pub use change::{grown, per_second};
 pub use changes::{Change, ChangeRow, ChangeTable, Changes};
+pub use connection::{Connection, ConnectionSums, Connections};
 pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
 pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe};
 pub use flow::{Flow, Uncounted};
@@ -28,5 +30,5 @@ pub use reason::{Harm, Reason};
 pub use rule::{Evidence, Example, Finding, Folklore, Rule, Severity, Threshold, Victim};
 pub use settings::Settings;
 pub use snapshot::{Row, Snapshot, SourceStatus, Span, Table};
-pub use socket::{Protocol, Socket, SocketChange, SocketSums, SocketWatch, Sockets};
+pub use socket::{FullListener, Protocol, Socket, SocketChange, SocketSums, SocketWatch, Sockets};
 pub use stage::{Stage, stage_of};

@@ -158,8 +158,23 @@ impl Observed {
         explain: impl Fn(&C, &SocketChange, &mut Finding),
         unknown: &str,
     ) -> Vec<Finding> {
+        let sockets: Vec<SocketChange> =
+            self.sockets.iter().flat_map(|sockets| sockets.worst_of(protocol)).cloned().collect();
+        self.by_cause_of(&sockets, lost, found, cause, explain, unknown)
+    }
+
+    /// The same for these sockets, of which each lost no more by the cause than it says.
+    pub fn by_cause_of<C: PartialEq>(
+        &self,
+        sockets: &[SocketChange],
+        lost: u64,
+        found: impl Fn(u64) -> Finding,
+        cause: impl Fn(&SocketChange) -> C,
+        explain: impl Fn(&C, &SocketChange, &mut Finding),
+        unknown: &str,
+    ) -> Vec<Finding> {
         let mut causes: Vec<(C, Vec<&SocketChange>)> = Vec::new();
-        for socket in self.sockets.iter().flat_map(|sockets| sockets.worst_of(protocol)) {
+        for socket in sockets {
             let cause = cause(socket);
             match causes.iter_mut().find(|(other, _)| *other == cause) {
                 Some((_, alike)) => alike.push(socket),
@@ -179,23 +194,10 @@ impl Observed {
             let mut finding = found(lost.saturating_add(std::mem::take(&mut unnamed)));
             finding.instance = Instance::Socket { socket: alike[0].socket.local.to_string() };
             explain(&cause, alike[0], &mut finding);
-            finding.victims = self.victims(alike.into_iter());
+            finding.victims = alike.iter().map(|change| Victim::of(&change.socket, change.lost)).collect();
             finding
         };
         causes.into_iter().map(finding).collect()
-    }
-
-    /// The sockets as victims; their processes are looked up later.
-    fn victims<'a>(&self, sockets: impl Iterator<Item = &'a SocketChange>) -> Vec<Victim> {
-        let victim = |change: &SocketChange| Victim {
-            local: Some(change.socket.local.to_string()),
-            lost: change.lost,
-            queue: Some([change.socket.queue.into(), change.socket.limit.into()]),
-            inode: change.socket.inode,
-            cookie: change.socket.cookie,
-            ..Victim::default()
-        };
-        sockets.map(victim).collect()
     }
 
     /// Suggests to raise `knob`, or says why it can't be: never below its present value, never out of its range.
