@@ -34,7 +34,7 @@ fn triggered(rule: &Rule, changes: &Changes, probed: Option<&Probed>) -> bool {
     let moved = |counter: &&'static Counter| {
         changes.each(counter).any(|(_, change)| match change {
             Change::Total { delta, .. } => delta.is_some_and(|delta| delta > 0),
-            Change::Gauge { max, .. } => max > 0,
+            Change::Gauge { max, .. } => max >= counter.quiet_below,
         })
     };
     rule.triggers.iter().any(moved) || probed.is_some_and(|probed| rule.seen.iter().any(|name| probed.saw(name)))

@@ -1,23 +1,25 @@
 //! Takes snapshots through the doors, and watches what lies between two of them.
 
+mod sockets;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::model::{
-    Changes, Counter, Group, Instance, Key, Kind, Protocol, Row, Snapshot, SocketSums, SocketWatch, Sockets,
-    SourceStatus, Span, Table,
+    Changes, Counter, Group, Instance, Key, Kind, Row, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span,
+    Table,
 };
 use crate::source::groups::{DOORS, Door, LINK, Shape};
 use crate::source::link::{self, Link};
 use crate::source::netlink::{Dumped, Pending};
-use crate::source::{Host, Label, Sheet, SheetRow, sockdiag, text};
+use crate::source::sockdiag::{self, connections};
+use crate::source::{Host, Label, Sheet, SheetRow, text};
 use crate::stage::counters_of;
+use sockets::{SOCK_DIAG, SocketLooks, connections_tell, take_sums, with_connections};
 
 /// How often gauges are looked at within a window.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often a queue that loses is looked at, to tell a reader that pauses from one that never catches up.
-const CLOSE_LOOK: Duration = Duration::from_millis(10);
 /// A source that takes longer than this is read at the ends of the window only, so that looking costs little.
 const CHEAP: Duration = Duration::from_millis(1);
 
@@ -45,8 +47,17 @@ impl Observer {
         Observer { host, clock: Instant::now(), bytes: Vec::new() }
     }
 
-    /// Everything, as it is now.
+    /// Everything, as it is at the start of a window.
     pub fn snapshot(&mut self) -> Snapshot {
+        self.take_all(|now| connections_tell(None, now))
+    }
+
+    /// The same at the end of the window that began with `first`.
+    fn snapshot_after(&mut self, first: &Snapshot) -> Snapshot {
+        self.take_all(|now| connections_tell(Some(first), now))
+    }
+
+    fn take_all(&mut self, with_connections: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
         // Another thread waits for the kernel's rtnl lock while this one reads the files.
@@ -56,6 +67,9 @@ impl Observer {
         }
         self.links(begin, links.and_then(Pending::wait), &mut snapshot);
         self.sockets(&mut snapshot);
+        if with_connections(&snapshot) {
+            self.connections(&mut snapshot);
+        }
         snapshot.at = self.clock.elapsed();
         snapshot
     }
@@ -63,7 +77,8 @@ impl Observer {
     /// What the counters say since boot, as far as one snapshot can tell.
     pub fn since_boot(&mut self) -> Window {
         let uptime = self.uptime();
-        let snapshot = self.snapshot();
+        // What single connections dropped since each was made, nothing can be compared with.
+        let snapshot = self.take_all(|_| false);
         let changes = Changes::since_boot(&snapshot, uptime);
         let sockets = snapshot.sockets.as_ref().map(|sums| SocketWatch::since_boot().end(sums));
         Window { changes, sockets, sources: snapshot.sources }
@@ -98,18 +113,22 @@ impl Observer {
             if now >= end {
                 break;
             }
-            sockets.look(&self.host, now);
+            if let Some(sums) = sockets.look(&self.host, now) {
+                let mut look = Snapshot::default();
+                take_sums(&sums, Span::default(), &mut look);
+                keep_peaks(&mut peaks, look.tables);
+            }
             let wake = end.min(next).min(sockets.next);
             std::thread::sleep(wake.saturating_sub(self.clock.elapsed()));
         }
         // Sockets are read before the protocol's counters here, and were read after them at the start: so none is said to
         // have lost more than those counted.
         let before = sockets.all(&self.host);
-        let last = self.snapshot();
+        let last = self.snapshot_after(first);
         let seconds = last.at.saturating_sub(first.at).as_secs_f64();
         let changes = Changes::between(first, &last, &peaks, Some(seconds));
         let sockets = sockets.watch.zip(before.as_ref().or(last.sockets.as_ref()));
-        let sockets = sockets.map(|(watch, sums)| watch.end(sums));
+        let sockets = sockets.map(|(watch, sums)| with_connections(watch.end(sums), first, &last));
         let sources = last.sources.clone();
         (last, Window { changes, sockets, sources })
     }
@@ -118,11 +137,12 @@ impl Observer {
     pub fn between(&mut self, after: Host) -> Window {
         let (first, start) = (self.snapshot(), self.uptime());
         self.host = after;
-        let (last, end) = (self.snapshot(), self.uptime());
+        let (last, end) = (self.snapshot_after(&first), self.uptime());
         let seconds = start.zip(end).map(|(start, end)| end - start).filter(|seconds| *seconds > 0.0);
         let changes = Changes::between(&first, &last, &[], seconds);
-        let sockets = first.sockets.map(SocketWatch::start).zip(last.sockets.as_ref());
-        Window { changes, sockets: sockets.map(|(watch, sums)| watch.end(sums)), sources: last.sources }
+        let sockets = first.sockets.clone().map(SocketWatch::start).zip(last.sockets.as_ref());
+        let sockets = sockets.map(|(watch, sums)| with_connections(watch.end(sums), &first, &last));
+        Window { changes, sockets, sources: last.sources }
     }
 
     /// Seconds since boot, from `/proc/uptime`.
@@ -156,56 +176,25 @@ impl Observer {
     fn sockets(&mut self, snapshot: &mut Snapshot) {
         let begin = self.clock.elapsed();
         let status = sockdiag::read(&self.host, None).map(|(sums, dumped): (SocketSums, Dumped)| {
+            take_sums(&sums, self.span(begin), snapshot);
             snapshot.sockets = Some(sums);
             left_out(dumped)
         });
-        snapshot.sources.push(status_of(SOCKETS, status, begin, self.clock.elapsed()));
+        snapshot.sources.push(status_of(SOCK_DIAG, status, begin, self.clock.elapsed()));
+    }
+
+    fn connections(&mut self, snapshot: &mut Snapshot) {
+        let begin = self.clock.elapsed();
+        let status = connections::read(&self.host).map(|(sums, dumped)| {
+            snapshot.connections = Some(sums);
+            left_out(dumped)
+        });
+        snapshot.sources.push(status_of("sock_diag connections", status, begin, self.clock.elapsed()));
     }
 
     /// A recording was not read when it was made, so it has no times.
     fn span(&self, begin: Duration) -> Span {
         if self.host.is_recorded() { Span::default() } else { Span { begin, end: self.clock.elapsed() } }
-    }
-}
-
-const SOCKETS: &str = "sock_diag sockets";
-
-/// Looks at the sockets within a window, if that is cheap.
-struct SocketLooks {
-    watch: Option<SocketWatch>,
-    cheap: bool,
-    /// UDP sockets lose: in between, they alone are looked at closely.
-    losing: bool,
-    next: Duration,
-    next_of_all: Duration,
-}
-
-impl SocketLooks {
-    fn new(first: &Snapshot) -> Self {
-        let cheap = cost(first, SOCKETS).is_some_and(|cost| cost < CHEAP);
-        // A look that is never due must not wake the watch either.
-        let next = if cheap { first.at + LOOK } else { Duration::MAX };
-        let watch = first.sockets.clone().map(SocketWatch::start);
-        SocketLooks { watch, cheap, losing: false, next, next_of_all: next }
-    }
-
-    fn all(&self, host: &Host) -> Option<SocketSums> {
-        self.cheap.then(|| sockdiag::read(host, None).ok()).flatten().map(|(sums, _)| sums)
-    }
-
-    fn look(&mut self, host: &Host, now: Duration) {
-        if now < self.next {
-            return;
-        }
-        let only = (now < self.next_of_all).then_some(Protocol::Udp);
-        if only.is_none() {
-            self.next_of_all = now + LOOK;
-        }
-        let Some(watch) = &mut self.watch else { return };
-        if let Ok((sums, _)) = sockdiag::read(host, only) {
-            self.losing = watch.look(&sums);
-        }
-        self.next = if self.losing { now + CLOSE_LOOK } else { self.next_of_all };
     }
 }
 

@@ -171,7 +171,17 @@ impl Group {
     }
 
     const fn counter(&'static self, name: &'static str, unit: Unit, kind: Kind) -> Counter {
-        Counter { group: self, name, key: Key::Name(name), kind, unit, same_loss: None, flow: None, help: "" }
+        Counter {
+            group: self,
+            name,
+            key: Key::Name(name),
+            kind,
+            unit,
+            same_loss: None,
+            flow: None,
+            quiet_below: 1,
+            help: "",
+        }
     }
 }
 
@@ -208,6 +218,8 @@ pub struct Counter {
     pub same_loss: Option<&'static str>,
     /// What it says about the packet's way, for the ledger.
     pub flow: Option<Flow>,
+    /// For a gauge that a rule looks at: below this it is not worth a look.
+    pub quiet_below: u64,
     /// What it means, from the doc comment of its declaration. The first sentence stands alone.
     pub help: &'static str,
 }
@@ -222,6 +234,12 @@ impl Counter {
     /// Counts the same packets as the others with this word.
     pub const fn same_loss(mut self, word: &'static str) -> Self {
         self.same_loss = Some(word);
+        self
+    }
+
+    /// As a trigger of a rule, this gauge is not worth a look below so much.
+    pub const fn quiet_below(mut self, least: u64) -> Self {
+        self.quiet_below = least;
         self
     }
 

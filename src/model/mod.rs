@@ -3,6 +3,7 @@
 
 mod change;
 mod changes;
+mod connection;
 mod counter;
 mod drop;
 pub mod flow;
@@ -18,15 +19,16 @@ mod stage;
 
 pub use change::{grown, per_second};
 pub use changes::{Change, ChangeRow, ChangeTable, Changes};
+pub use connection::{Connection, ConnectionSums, Connections};
 pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
 pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe};
 pub use flow::{Flow, Uncounted};
-pub use knob::{Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, power_of_two};
+pub use knob::{Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, grow, numbers, power_of_two};
 pub use observed::{Observed, PathMtu, Probed};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use reason::{Harm, Reason};
 pub use rule::{Evidence, Example, Finding, Folklore, Rule, Severity, Threshold, Victim};
 pub use settings::Settings;
 pub use snapshot::{Row, Snapshot, SourceStatus, Span, Table};
-pub use socket::{Protocol, Socket, SocketChange, SocketSums, SocketWatch, Sockets};
+pub use socket::{FullListener, Protocol, Socket, SocketChange, SocketSums, SocketWatch, Sockets};
 pub use stage::{Stage, stage_of};

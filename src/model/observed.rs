@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
-    Kind, Knob, Place, Protocol, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Victim, per_second,
+    Kind, Knob, Place, Protocol, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Victim, grow, per_second,
 };
 
 /// What was observed in one network namespace over one window.
@@ -172,8 +172,23 @@ impl Observed {
         explain: impl Fn(&C, &SocketChange, &mut Finding),
         unknown: &str,
     ) -> Vec<Finding> {
+        let sockets: Vec<SocketChange> =
+            self.sockets.iter().flat_map(|sockets| sockets.worst_of(protocol)).cloned().collect();
+        self.by_cause_of(&sockets, lost, found, cause, explain, unknown)
+    }
+
+    /// The same for these sockets, of which each lost no more by the cause than it says.
+    pub fn by_cause_of<C: PartialEq>(
+        &self,
+        sockets: &[SocketChange],
+        lost: u64,
+        found: impl Fn(u64) -> Finding,
+        cause: impl Fn(&SocketChange) -> C,
+        explain: impl Fn(&C, &SocketChange, &mut Finding),
+        unknown: &str,
+    ) -> Vec<Finding> {
         let mut causes: Vec<(C, Vec<&SocketChange>)> = Vec::new();
-        for socket in self.sockets.iter().flat_map(|sockets| sockets.worst_of(protocol)) {
+        for socket in sockets {
             let cause = cause(socket);
             match causes.iter_mut().find(|(other, _)| *other == cause) {
                 Some((_, alike)) => alike.push(socket),
@@ -193,23 +208,10 @@ impl Observed {
             let mut finding = found(lost.saturating_add(std::mem::take(&mut unnamed)));
             finding.instance = Instance::Socket { socket: alike[0].socket.local.to_string() };
             explain(&cause, alike[0], &mut finding);
-            finding.victims = self.victims(alike.into_iter());
+            finding.victims = alike.iter().map(|change| Victim::of(&change.socket, change.lost)).collect();
             finding
         };
         causes.into_iter().map(finding).collect()
-    }
-
-    /// The sockets as victims; their processes are looked up later.
-    fn victims<'a>(&self, sockets: impl Iterator<Item = &'a SocketChange>) -> Vec<Victim> {
-        let victim = |change: &SocketChange| Victim {
-            local: Some(change.socket.local.to_string()),
-            lost: change.lost,
-            queue: Some([change.socket.queue.into(), change.socket.limit.into()]),
-            inode: change.socket.inode,
-            cookie: change.socket.cookie,
-            ..Victim::default()
-        };
-        sockets.map(victim).collect()
     }
 
     /// Suggests to raise `knob`, or says why it can't be: never below its present value, never out of its range.
@@ -220,19 +222,33 @@ impl Observed {
         why: &str,
         memory: impl Fn(u64) -> u64,
     ) -> Result<Suggestion, String> {
-        let Some(from) = self.settings.number(&knob.path()) else {
+        self.raise_all(knob, |_| vec![to], why, memory)
+    }
+
+    /// The same for a knob of several numbers: `to` makes the wanted ones of the present ones. `memory` tells what it may
+    /// cost that the last one grows by so much.
+    pub fn raise_all(
+        &self,
+        knob: &'static Knob,
+        to: impl Fn(&[u64]) -> Vec<u64>,
+        why: &str,
+        memory: impl Fn(u64) -> u64,
+    ) -> Result<Suggestion, String> {
+        let Some(from) = self.settings.numbers(&knob.path()) else {
             return Err(format!(
                 "{} is what binds, but its present value is not known here; from inside a container only the host shows \
                  machine-wide settings",
                 knob.id
             ));
         };
-        let to = to.min(*knob.range.end());
-        if to <= from {
+        let to = grow(&from, &to(&from), &knob.range);
+        let more = to.last().zip(from.last()).map_or(0, |(to, from)| to - from);
+        let [from, to] = [from, to].map(|numbers| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" "));
+        if to == from {
             return Err(format!("{} already is {from} {}: more would only hide the cause longer", knob.id, knob.unit));
         }
-        let mut suggestion = self.suggest(knob, Instance::Only, from.to_string(), to.to_string(), why);
-        suggestion.memory_bytes = memory(to - from);
+        let mut suggestion = self.suggest(knob, Instance::Only, from, to, why);
+        suggestion.memory_bytes = memory(more);
         Ok(suggestion)
     }
 

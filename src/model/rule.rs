@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Counter, Instance, Knob, Observed, Scope, Suggestion};
+use super::{Connection, Counter, Instance, Knob, Observed, Scope, Socket, Suggestion};
 
 /// How bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema, clap::ValueEnum)]
@@ -185,6 +185,33 @@ pub struct Victim {
     /// The kernel's number for its socket, never used again.
     #[serde(skip)]
     pub cookie: u64,
+}
+
+impl Victim {
+    /// A socket that lost so many packets; its process is looked up later.
+    pub fn of(socket: &Socket, lost: u64) -> Self {
+        Victim {
+            local: Some(socket.local.to_string()),
+            lost,
+            queue: Some([socket.queue.into(), socket.limit.into()]),
+            inode: socket.inode,
+            cookie: socket.cookie,
+            ..Victim::default()
+        }
+    }
+
+    /// A connection that lost so many segments; its process is looked up later.
+    pub fn of_connection(connection: &Connection, lost: u64) -> Self {
+        Victim {
+            local: Some(connection.local.to_string()),
+            remote: Some(connection.remote.to_string()),
+            lost,
+            queue: Some([connection.received.into(), connection.buffer.into()]),
+            inode: connection.inode,
+            cookie: connection.cookie,
+            ..Victim::default()
+        }
+    }
 }
 
 /// A setting that is often turned in this case and does not help here.

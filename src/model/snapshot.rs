@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Counter, Group, Instance, SocketSums};
+use super::{ConnectionSums, Counter, Group, Instance, SocketSums};
 
 /// When a source was read: begin and end, on a clock that does not jump. Zero for a recorded tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -73,6 +73,8 @@ pub struct Snapshot {
     pub tables: Vec<Table>,
     /// What the sockets add up to. Absent where sock_diag gave nothing.
     pub sockets: Option<SocketSums>,
+    /// What the TCP connections add up to. Absent where nothing made them worth the reading.
+    pub connections: Option<ConnectionSums>,
     /// How each source went.
     pub sources: Vec<SourceStatus>,
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::grown;
+use super::{Connections, grown};
 
 /// Sockets remembered one by one, at most. Losses of further ones are "victim unknown".
 const TRACKED: usize = 16_384;
@@ -41,6 +41,11 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// Its queue holds half of what it may, or more.
+    pub fn half_full(&self) -> bool {
+        self.queue > 0 && self.queue >= self.limit / 2
+    }
+
     /// Its address from the bytes of a netlink message: 4 or 16, in network order.
     pub fn address(bytes: [u8; 16], v6: bool, port: u16) -> SocketAddr {
         let ip = if v6 {
@@ -61,6 +66,12 @@ pub struct SocketSums {
     pub udp_queued: u64,
     /// How many listening TCP sockets there are.
     pub listeners: u64,
+    /// Connections that wait in all accept queues.
+    pub accept_queued: u64,
+    /// How many accept queues are at least half full.
+    pub accept_half_full: u64,
+    /// A listener of each port.
+    pub by_port: BTreeMap<u16, Socket>,
     /// How many UDP sockets have a receive buffer of this many bytes.
     pub udp_buffers: BTreeMap<u32, u64>,
     /// Those that lost packets or whose queue is half full, by cookie.
@@ -80,9 +91,14 @@ impl SocketSums {
                     *self.udp_buffers.entry(socket.limit).or_default() += 1;
                 }
             }
-            Protocol::Listen => self.listeners += 1,
+            Protocol::Listen => {
+                self.listeners += 1;
+                self.accept_queued += u64::from(socket.queue);
+                self.accept_half_full += u64::from(socket.half_full());
+                self.by_port.entry(socket.local.port()).or_insert(socket);
+            }
         }
-        if socket.drops > 0 || (socket.queue > 0 && socket.queue >= socket.limit / 2) {
+        if socket.drops > 0 || socket.half_full() {
             if self.notable.len() < TRACKED {
                 self.notable.insert(socket.cookie, socket);
             } else {
@@ -134,6 +150,21 @@ pub struct Sockets {
     pub udp_lost: u64,
     /// Those that lost most, the worst first.
     pub worst: Vec<SocketChange>,
+    /// A listener of each port.
+    pub by_port: BTreeMap<u16, Socket>,
+    /// Listeners whose accept queue was at least half full at several looks, those with the longest queue first.
+    pub full_listeners: Vec<FullListener>,
+    /// What the TCP connections did. Absent where nothing made them worth the reading.
+    pub connections: Option<Connections>,
+}
+
+/// A listener whose accept queue was at least half full at several looks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FullListener {
+    /// The socket as it was at the end.
+    pub socket: Socket,
+    /// The two longest that its queue was seen.
+    pub longest: [u32; 2],
 }
 
 impl Sockets {
@@ -154,15 +185,26 @@ pub struct SocketWatch {
 #[derive(Debug)]
 struct Looks {
     max: u32,
+    /// The fullest but one.
+    second: u32,
     min: u32,
     after_loss: u32,
+}
+
+impl Looks {
+    const NONE: Looks = Looks { max: 0, second: 0, min: u32::MAX, after_loss: 0 };
+
+    fn take(&mut self, queue: u32) {
+        self.second = self.second.max(queue.min(self.max));
+        self.max = self.max.max(queue);
+    }
 }
 
 impl SocketWatch {
     /// Starts a window. The protocol's counters were read before `first` was.
     pub fn start(first: SocketSums) -> Self {
         let mut watch = SocketWatch { first, ..Self::default() };
-        let looks = |socket: &Socket| (socket.cookie, Looks { max: socket.queue, min: u32::MAX, after_loss: 0 });
+        let looks = |socket: &Socket| (socket.cookie, Looks { max: socket.queue, ..Looks::NONE });
         watch.seen = watch.first.notable.values().map(looks).collect();
         watch
     }
@@ -181,8 +223,8 @@ impl SocketWatch {
                 udp_lost += lost;
             }
             let lost = lost > 0;
-            let looks = self.seen.entry(socket.cookie).or_insert(Looks { max: 0, min: u32::MAX, after_loss: 0 });
-            looks.max = looks.max.max(socket.queue);
+            let looks = self.seen.entry(socket.cookie).or_insert(Looks::NONE);
+            looks.take(socket.queue);
             if lost {
                 looks.min = looks.min.min(socket.queue);
                 looks.after_loss += 1;
@@ -198,18 +240,21 @@ impl SocketWatch {
         let mut sockets = Sockets {
             udp: last.udp,
             udp_buffers: last.udp_buffers.clone(),
+            by_port: last.by_port.clone(),
             udp_queued: [self.first.udp_queued, last.udp_queued],
             ..Sockets::default()
         };
         for socket in last.notable.values() {
-            let lost = self.lost(socket);
+            let (lost, looks) = (self.lost(socket), &self.seen[&socket.cookie]);
+            if socket.protocol == Protocol::Listen && looks.second > 0 && looks.second >= socket.limit / 2 {
+                sockets.full_listeners.push(FullListener { socket: *socket, longest: [looks.max, looks.second] });
+            }
             if lost == 0 {
                 continue;
             }
             if socket.protocol == Protocol::Udp {
                 sockets.udp_lost += lost;
             }
-            let looks = &self.seen[&socket.cookie];
             sockets.worst.push(SocketChange {
                 socket: *socket,
                 lost,
@@ -220,6 +265,8 @@ impl SocketWatch {
         }
         sockets.worst.sort_by(|a, b| b.lost.cmp(&a.lost).then(a.socket.cookie.cmp(&b.socket.cookie)));
         keep_worst(&mut sockets.worst);
+        sockets.full_listeners.sort_by_key(|full| (std::cmp::Reverse(full.longest), full.socket.cookie));
+        sockets.full_listeners.truncate(NAMED);
         sockets
     }
 
@@ -291,6 +338,18 @@ mod tests {
         assert!(queues([990, 1001, 950]).never_drained(4));
         assert!(!queues([990, 10, 950]).never_drained(4));
         assert!(queues([990, 10, 950]).drained() && !queues([990, 1001, 950]).drained());
+    }
+
+    #[test]
+    fn a_queue_that_was_full_once_is_told_from_one_that_was_twice() {
+        let listener = |queue| Socket { protocol: Protocol::Listen, limit: 10, ..socket(1, queue, 0) };
+        let full = |queues: [u32; 3]| {
+            let mut watch = SocketWatch::start(sums(&[listener(queues[0])]));
+            watch.look(&sums(&[listener(queues[1])]));
+            watch.end(&sums(&[listener(queues[2])])).full_listeners
+        };
+        assert_eq!(full([0, 9, 5]), [FullListener { socket: listener(5), longest: [9, 5] }]);
+        assert_eq!(full([8, 3, 4]), []);
     }
 
     #[test]

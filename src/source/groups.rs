@@ -73,6 +73,10 @@ groups! {
     /// IPv4 routing. The cache is gone since 3.6; a few columns live on, counted for the whole machine.
     RT_CACHE: "rt_cache", Machine, 32 bits, folded, "/proc/net/stat/rt_cache",
         "net/ipv4/route.c rt_cpu_seq_show()";
+    /// Sockets, added up.
+    SOCKETS: "sockets", Netns, 64 bits, "sock_diag SOCK_DIAG_BY_FAMILY", "net/ipv4/inet_diag.c inet_sk_diag_fill()";
+    /// TLS done by the kernel.
+    TLS: "tls", Netns, 64 bits, "/proc/net/tls_stat", "net/tls/tls_proc.c tls_statistics_seq_show()";
     /// Network devices.
     LINK: "link", Device, 64 bits, "rtnetlink RTM_GETLINK, IFLA_STATS64", "net/core/rtnetlink.c rtnl_fill_stats()";
 }
@@ -114,6 +118,7 @@ pub static DOORS: &[Door] = &[
     door("proc/net/stat/nf_conntrack", &[&NF_CONNTRACK], Shape::Tables(text::hex_table)),
     door("proc/net/sockstat", &[&SOCKSTAT], Shape::Lines(text::word_values)),
     door("proc/net/sockstat6", &[&SOCKSTAT6], Shape::Lines(text::word_values)),
+    door("proc/net/tls_stat", &[&TLS], Shape::Tables(text::named_values)),
     door("proc/net/stat/synproxy", &[&SYNPROXY], Shape::Tables(text::hex_table)),
     door("proc/net/stat/arp_cache", &[&ARP_CACHE], Shape::Tables(text::hex_table)),
     door("proc/net/stat/ndisc_cache", &[&NDISC_CACHE], Shape::Tables(text::hex_table)),

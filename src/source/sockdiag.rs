@@ -1,6 +1,9 @@
-//! Sockets by sock_diag: UDP and listening TCP, IPv4 and IPv6, with their memory (SK_MEMINFO).
+//! Sockets by sock_diag: UDP and listening TCP, IPv4 and IPv6, with their memory (SK_MEMINFO); connections apart, in
+//! [`connections`].
 //!
 //! Decoded by hand: the answer is streamed through one buffer, a socket costs no allocation.
+
+pub mod connections;
 
 use std::io;
 
@@ -76,6 +79,9 @@ pub fn alive(host: &Host, cookies: &[u64]) -> io::Result<Vec<u64>> {
             Err(e) if e.kind() == io::ErrorKind::NotFound && query.name != "udp4" => {}
             dumped => drop(dumped?),
         }
+    }
+    if found.len() < cookies.len() {
+        found.extend(connections::alive(host, cookies)?);
     }
     Ok(found)
 }

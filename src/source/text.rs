@@ -48,6 +48,18 @@ pub fn prefixed_values(bytes: &[u8]) -> Vec<Sheet<'_>> {
     sheets
 }
 
+/// `TlsCurrTxSw   0`, one value a line (`/proc/net/tls_stat`): one table.
+pub fn named_values(bytes: &[u8]) -> Vec<Sheet<'_>> {
+    let mut sheets: Vec<Sheet> = Vec::new();
+    for line in lines(bytes) {
+        match words(line).collect::<Vec<_>>()[..] {
+            [name, value] => put(&mut sheets, b"", name, number(value)),
+            _ => skip(&mut sheets),
+        }
+    }
+    sheets
+}
+
 /// `TCP: inuse 4 orphan 0`, a word and its value in turn (`/proc/net/sockstat`): one table, columns as in the file but
 /// with the line's name before them. The names are not next to each other in the file, so a column is `TCP` + `inuse`.
 pub fn word_values(bytes: &[u8]) -> Vec<Sheet<'_>> {
@@ -370,7 +382,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_parser_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            for parse in [headed_pairs, prefixed_values, word_values, softnet, hex_table, cpu_columns, stat] {
+            for parse in [headed_pairs, prefixed_values, named_values, word_values, softnet, hex_table, cpu_columns, stat] {
                 parse(&bytes);
             }
             let _ = (online_cpus(&bytes), first_number(&bytes), uptime(&bytes), printable(&bytes));

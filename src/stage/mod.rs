@@ -51,6 +51,23 @@ pub static RECEIVE: &[&Stage] = &[
 /// The send path, as far as something can be turned on it.
 pub static SEND: &[&Stage] = &[&egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
 
+/// Counters that the single TCP connections explain: where one of them moved, those are worth the reading.
+pub static CONNECTIONS_TELL: &[&Counter] = &[
+    &tcp_listen::REQ_Q_FULL_DO_COOKIES,
+    &tcp_listen::REQ_Q_FULL_DROP,
+    &tcp_in::BACKLOG_DROP,
+    &tcp_in::RCV_PRUNED,
+    &tcp_in::OFO_PRUNED,
+    &tcp_in::RCV_Q_DROP,
+    &tcp_in::OFO_DROP,
+    &tcp_in::ZERO_WINDOW_DROP,
+    &tcp_in::TO_ZERO_WINDOW_ADV,
+    &socket_memory::TCP_MEM,
+    &socket_memory::TCP_ORPHAN,
+    &socket_memory::TCP_MEMORY_PRESSURES,
+    &socket_memory::TCP_ABORT_ON_MEMORY,
+];
+
 /// Every stage, in the order of the paths.
 pub fn stages() -> impl Iterator<Item = &'static Stage> {
     RECEIVE.iter().chain(SEND).copied()

@@ -5,7 +5,7 @@ use crate::model::flow::APPLICATION;
 use crate::model::{
     Drop, Example, Finding, Flow, Observed, PathMtu, Reason, Rule, Scope, Severity, Stage, Threshold, Unit,
 };
-use crate::source::groups::{ICMP, ICMP6, TCP_EXT};
+use crate::source::groups::{ICMP, ICMP6, TCP_EXT, TLS};
 
 counters! {
     /// ICMP messages received. net/ipv4/icmp.c icmp_rcv().
@@ -40,6 +40,40 @@ counters! {
     ICMP6_IN_ECHO_REPLIES = ICMP6.total("InEchoReplies", Unit::Packets);
     /// Packets that a waiting reader fetched from the device itself (busy polling). net/core/dev.c napi_busy_loop().
     BUSY_POLL_RX_PACKETS = TCP_EXT.total("BusyPollRxPackets", Unit::Packets);
+    /// Connections that the kernel encrypts now, by the CPU. net/tls/tls_main.c do_tls_setsockopt_conf(), since 5.5.
+    TLS_CURR_TX_SW = TLS.gauge("TlsCurrTxSw", Unit::Connections);
+    /// Connections that the kernel decrypts now, by the CPU. net/tls/tls_main.c do_tls_setsockopt_conf(), since 5.5.
+    TLS_CURR_RX_SW = TLS.gauge("TlsCurrRxSw", Unit::Connections);
+    /// Connections that a card encrypts now. net/tls/tls_main.c do_tls_setsockopt_conf(), since 5.5.
+    TLS_CURR_TX_DEVICE = TLS.gauge("TlsCurrTxDevice", Unit::Connections);
+    /// Connections that a card decrypts now. net/tls/tls_main.c do_tls_setsockopt_conf(), since 5.5.
+    TLS_CURR_RX_DEVICE = TLS.gauge("TlsCurrRxDevice", Unit::Connections);
+    /// Connections that the CPU was set to encrypt. net/tls/tls_main.c do_tls_setsockopt_conf(), since 5.5.
+    TLS_TX_SW = TLS.total("TlsTxSw", Unit::Connections);
+    /// Connections that the CPU was set to decrypt. net/tls/tls_main.c do_tls_setsockopt_conf(), since 5.5.
+    TLS_RX_SW = TLS.total("TlsRxSw", Unit::Connections);
+    /// Connections that a card was set to encrypt. net/tls/tls_main.c do_tls_setsockopt_conf(), since 5.5.
+    TLS_TX_DEVICE = TLS.total("TlsTxDevice", Unit::Connections);
+    /// Connections that a card was set to decrypt. net/tls/tls_main.c do_tls_setsockopt_conf(), since 5.5.
+    TLS_RX_DEVICE = TLS.total("TlsRxDevice", Unit::Connections);
+    /// Records that could not be decrypted: damaged, or with a wrong key. net/tls/tls_sw.c tls_decrypt_done().
+    TLS_DECRYPT_ERROR = TLS.total("TlsDecryptError", Unit::Messages);
+    /// Times that a card was told where a record begins, after a loss. net/tls/tls_device.c tls_device_resync_rx().
+    TLS_RX_DEVICE_RESYNC = TLS.total("TlsRxDeviceResync", Unit::Events);
+    /// Records that had to be decrypted twice, since 6.0. net/tls/tls_sw.c tls_rx_one_record().
+    TLS_DECRYPT_RETRY = TLS.total("TlsDecryptRetry", Unit::Messages);
+    /// Records with padding although the peer was said to use none, since 6.0. net/tls/tls_sw.c tls_decrypt_sw().
+    TLS_RX_NO_PAD_VIOLATION = TLS.total("TlsRxNoPadViolation", Unit::Messages);
+    /// Times that a new key was set for receiving, since 6.14. net/tls/tls_main.c do_tls_setsockopt_conf().
+    TLS_RX_REKEY_OK = TLS.total("TlsRxRekeyOk", Unit::Events);
+    /// Times that setting a new key for receiving failed, since 6.14. net/tls/tls_main.c do_tls_setsockopt_conf().
+    TLS_RX_REKEY_ERROR = TLS.total("TlsRxRekeyError", Unit::Events);
+    /// Times that a new key was set for sending, since 6.14. net/tls/tls_main.c do_tls_setsockopt_conf().
+    TLS_TX_REKEY_OK = TLS.total("TlsTxRekeyOk", Unit::Events);
+    /// Times that setting a new key for sending failed, since 6.14. net/tls/tls_main.c do_tls_setsockopt_conf().
+    TLS_TX_REKEY_ERROR = TLS.total("TlsTxRekeyError", Unit::Events);
+    /// Messages of a peer that it goes on with a new key, since 6.14. net/tls/tls_sw.c tls_check_pending_rekey().
+    TLS_RX_REKEY_RECEIVED = TLS.total("TlsRxRekeyReceived", Unit::Messages);
 }
 
 static PATH_MTU: Rule = Rule {

@@ -1,5 +1,8 @@
 //! R15, socket memory: what all sockets of a protocol may hold together.
 
+pub(in crate::stage) mod orphans;
+pub(in crate::stage) mod pressure;
+
 use crate::counters;
 use crate::model::{Example, Finding, Incident, Observed, Rule, Scope, Severity, Stage, Threshold, Unit, Victim};
 use crate::source::groups::{SOCKSTAT, TCP_EXT};
@@ -9,13 +12,14 @@ counters! {
     SOCKETS_USED = SOCKSTAT.gauge("sockets_used", Unit::Sockets);
     /// Pages of memory that TCP holds in its queues, of the whole machine; the limit is net.ipv4.tcp_mem.
     /// net/ipv4/proc.c sockstat_seq_show().
-    TCP_MEM = SOCKSTAT.gauge("TCP_mem", Unit::Pages);
+    /// The kernel adds up per CPU first, so it may be wrong by some pages a CPU.
+    TCP_MEM = SOCKSTAT.gauge("TCP_mem", Unit::Pages).quiet_below(1024);
     /// Pages of memory that UDP holds in its queues, of the whole machine; the limit is net.ipv4.udp_mem.
     /// net/ipv4/proc.c sockstat_seq_show().
     UDP_MEM = SOCKSTAT.gauge("UDP_mem", Unit::Pages);
     /// TCP connections that no process holds any more but that still have data to send, of the whole machine.
     /// net/ipv4/proc.c sockstat_seq_show().
-    TCP_ORPHAN = SOCKSTAT.gauge("TCP_orphan", Unit::Sockets);
+    TCP_ORPHAN = SOCKSTAT.gauge("TCP_orphan", Unit::Sockets).quiet_below(256);
     /// TCP sockets that hold memory, of the whole machine. net/ipv4/proc.c sockstat_seq_show().
     TCP_ALLOC = SOCKSTAT.gauge("TCP_alloc", Unit::Sockets);
     /// Times that TCP came under memory pressure: over the middle value of net.ipv4.tcp_mem.
@@ -23,7 +27,8 @@ counters! {
     TCP_MEMORY_PRESSURES = TCP_EXT.total("TCPMemoryPressures", Unit::Events);
     /// How long TCP was under memory pressure. net/ipv4/tcp.c tcp_leave_memory_pressure(), since 4.14.
     TCP_MEMORY_PRESSURES_CHRONO = TCP_EXT.total("TCPMemoryPressuresChrono", Unit::Milliseconds);
-    /// Connections that were cut off because memory was short. net/ipv4/tcp_timer.c tcp_out_of_resources().
+    /// Connections that were cut off because memory was short, or there were too many orphans. net/ipv4/tcp.c
+    /// __tcp_close(), net/ipv4/tcp_timer.c tcp_out_of_resources().
     TCP_ABORT_ON_MEMORY = TCP_EXT.total("TCPAbortOnMemory", Unit::Connections);
 }
 
@@ -119,6 +124,6 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: &[],
-    rules: &[&CGROUP],
-    knobs: &[],
+    rules: &[&CGROUP, &pressure::PRESSURE, &orphans::ORPHANS],
+    knobs: &[&pressure::TCP_MEM_LIMIT, &orphans::MAX_ORPHANS],
 };

@@ -1,7 +1,13 @@
 //! R14, TCP input: segments of established connections.
 
+mod backlog;
+mod buffer;
+mod prune;
+mod queue_drops;
+mod window;
+
 use crate::counters;
-use crate::model::{Flow, Reason, Stage, Unit};
+use crate::model::{Connection, Flow, Reason, Socket, Stage, Unit};
 use crate::source::groups::{SOCKSTAT, SOCKSTAT6, TCP, TCP_EXT};
 
 counters! {
@@ -100,6 +106,23 @@ counters! {
     PURE_ACKS = TCP_EXT.total("TCPPureAcks", Unit::Segments);
     /// Acknowledgements taken by the fast path. net/ipv4/tcp_input.c tcp_ack().
     HP_ACKS = TCP_EXT.total("TCPHPAcks", Unit::Segments);
+}
+
+/// A connection as the examples of rules have it.
+pub fn example() -> Connection {
+    let end = |port| Socket::address([10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], false, port);
+    Connection {
+        cookie: 1,
+        local: end(443),
+        remote: end(50_000),
+        inode: 0,
+        unread: 0,
+        received: 0,
+        buffer: 131_072,
+        backlog: 0,
+        sending: 4_096,
+        drops: 0,
+    }
 }
 
 static REASONS: &[Reason] = &[
@@ -217,6 +240,6 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: REASONS,
-    rules: &[],
-    knobs: &[],
+    rules: &[&backlog::DROPS, &prune::PRUNED, &queue_drops::DROPS, &window::ZERO],
+    knobs: &[&buffer::RMEM, &buffer::MODERATE_RCVBUF],
 };

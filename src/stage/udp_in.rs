@@ -249,7 +249,7 @@ static RMEM_DEFAULT: Knob = Knob {
     keep: "sysctl.d",
 };
 
-static RMEM_MAX: Knob = Knob {
+pub(super) static RMEM_MAX: Knob = Knob {
     id: "net.core.rmem_max",
     place: Place::Sysctl,
     scope: Scope::Machine,
@@ -267,7 +267,7 @@ static RMEM_MAX: Knob = Knob {
     keep: "sysctl.d",
 };
 
-static SO_RCVBUF: Knob = Knob {
+pub(super) static SO_RCVBUF: Knob = Knob {
     id: "SO_RCVBUF",
     place: Place::Application,
     scope: Scope::Application,

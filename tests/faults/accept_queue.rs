@@ -45,7 +45,40 @@ pub fn cases() -> Vec<Case> {
         let seconds = if cause == Cause::Stalled { 3 } else { 2 };
         Case::with(name, &[Need::Namespaces], move |window| run(cause, family, window)).seconds(seconds)
     };
-    all.map(case).collect()
+    let nearly = Family::BOTH.into_iter().flat_map(|family| {
+        [("nearly_full", BACKLOG_NEARLY - 1), ("just_full", BACKLOG_NEARLY)].map(|(name, waiting)| {
+            let name = format!("accept_queue::{name}_{}", family.suffix());
+            Case::with(name, &[Need::Namespaces], move |window| nearly_full(waiting, family, window))
+        })
+    });
+    all.map(case).chain(nearly).collect()
+}
+
+const BACKLOG_NEARLY: u64 = 10;
+
+/// So many wait, and nothing is lost: that is a remark, and a warning if the next one but one will be turned away.
+///
+/// Oracle: connects that came through and were not accepted.
+fn nearly_full(waiting: u64, family: Family, window: Duration) -> Outcome {
+    const RULE: &str = "accept-queue-nearly-full";
+    let lab = Lab::new()?;
+    let local = family.server(PORT).to_string();
+    let server = Actor::start(&lab.server, "nsd-server", "tcp-server", &[&local, &BACKLOG_NEARLY.to_string()])?;
+    let mut client = Actor::start(&lab.client, "nsd-client", "tcp-client", &[])?;
+    let seen = observe(&lab.server, window, || client.ask(&format!("fill {local} {waiting}")))?;
+    seen.only_as_planned(&["TcpExt.ListenDrops"])?;
+    let mut checks = Checks::default();
+    let all = seen.report.findings(RULE);
+    checks.same(&format!("findings {RULE}"), 1, all.len());
+    let finding = Finding(all.first().copied());
+    let severity = if waiting < BACKLOG_NEARLY { "info" } else { "warning" };
+    checks.same("severity", Some(severity), finding.0.and_then(|finding| finding["severity"].as_str()));
+    check_victim(&mut checks, &finding, &server, &local, 0);
+    let queue = finding.victims().first().map_or(&Value::Null, |victim| &victim["queue"]);
+    checks.same("queue", &serde_json::json!([seen.told, BACKLOG_NEARLY]), queue);
+    checks.same("suggestions listen.backlog", 1, finding.suggestion("listen.backlog").len());
+    checks.same("alarms", usize::from(waiting >= BACKLOG_NEARLY), seen.report.alarms().len());
+    checks.done(&seen.report)
 }
 
 fn run(cause: Cause, family: Family, window: Duration) -> Outcome {
@@ -89,7 +122,7 @@ fn run(cause: Cause, family: Family, window: Duration) -> Outcome {
     checks.done(&seen.report)
 }
 
-fn syns(client: &Namespace) -> Outcome<u64> {
+pub fn syns(client: &Namespace) -> Outcome<u64> {
     let counters = Counters::read(client)?;
     Ok(counters.get("Tcp.ActiveOpens") + counters.get("TcpExt.TCPSynRetrans"))
 }

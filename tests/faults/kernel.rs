@@ -84,6 +84,13 @@ impl Counters {
     }
 }
 
+/// Handshakes that wait for the client's last ACK.
+pub fn half_open(namespace: &Namespace) -> Outcome<u64> {
+    const SYN_RECV: &str = "03";
+    let of = |text: &str| text.lines().filter(|line| line.split_whitespace().nth(3) == Some(SYN_RECV)).count() as u64;
+    Ok(namespace.inside(|| Ok(of(&net("tcp")?) + of(&net("tcp6")?)))?)
+}
+
 /// Below `thread-self`: `/proc/net` is the main thread's namespace.
 fn net(file: &str) -> io::Result<String> {
     fs::read_to_string(format!("/proc/thread-self/net/{file}"))

@@ -17,7 +17,7 @@
 //! - `observe`: one window: counters, program, traffic, counters, and whether all of it fell inside
 //!
 //! Faults, one file a rule:
-//! - `udp_buffer`, `accept_queue`, `backlog`, `conntrack`, `rp_filter`
+//! - `udp_buffer`, `accept_queue`, `syn_queue`, `listen_drops`, `backlog`, `conntrack`, `rp_filter`
 //! - `firewall`, `forward`: a loss that no rule of these explains must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `namespaces`: whose counters these are
@@ -39,6 +39,7 @@ mod forward;
 mod guard;
 mod kernel;
 mod lab;
+mod listen_drops;
 mod loops;
 mod namespaces;
 mod need;
@@ -50,6 +51,7 @@ mod refusals;
 mod report;
 mod rp_filter;
 mod sweep;
+mod syn_queue;
 mod tool;
 mod tune;
 mod udp_buffer;
@@ -78,6 +80,8 @@ fn test() {
     let lists = [
         udp_buffer::cases(),
         accept_queue::cases(),
+        syn_queue::cases(),
+        listen_drops::cases(),
         backlog::cases(),
         conntrack::cases(),
         rp_filter::cases(),

@@ -57,10 +57,11 @@ impl Numbers {
 
 type Write = fn(&mut Numbers, &str, &str) -> String;
 
-const FILES: [(&str, Write); 15] = [
+const FILES: [(&str, Write); 16] = [
     ("proc/net/snmp", headed),
     ("proc/net/netstat", headed),
     ("proc/net/snmp6", prefixed),
+    ("proc/net/tls_stat", named),
     ("proc/net/sockstat", pairs),
     ("proc/net/sockstat6", pairs),
     ("proc/net/softnet_stat", softnet),
@@ -96,6 +97,12 @@ fn prefixed(numbers: &mut Numbers, text: &str, _: &str) -> String {
         let (group, column) = name.split_once('6').unwrap();
         format!("{name:<32}\t{}", numbers.cell(format!("{group}6.{column}"), ""))
     }))
+}
+
+/// A name and its value.
+fn named(numbers: &mut Numbers, text: &str, _: &str) -> String {
+    let names = text.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| name.starts_with("Tls"));
+    joined(names.map(|name| format!("{name:<32}\t{}", numbers.cell(format!("tls.{name}"), ""))))
 }
 
 fn pairs(numbers: &mut Numbers, text: &str, file: &str) -> String {
