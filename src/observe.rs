@@ -37,12 +37,14 @@ pub struct Observer {
     host: Host,
     clock: Instant,
     bytes: Vec<u8>,
+    /// When the last snapshot was complete, as far as that is known.
+    complete: Option<Duration>,
 }
 
 impl Observer {
     /// An observer of `host`.
     pub fn new(host: Host) -> Self {
-        Observer { host, clock: Instant::now(), bytes: Vec::new() }
+        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None }
     }
 
     /// Everything, as it is now.
@@ -57,6 +59,7 @@ impl Observer {
         self.links(begin, links.and_then(Pending::wait), &mut snapshot);
         self.sockets(&mut snapshot);
         snapshot.at = self.clock.elapsed();
+        self.complete = self.host.complete(snapshot.at);
         snapshot
     }
 
@@ -114,12 +117,14 @@ impl Observer {
         (last, Window { changes, sockets, sources })
     }
 
-    /// What lies between two recorded samples.
-    pub fn between(&mut self, after: Host) -> Window {
-        let (first, start) = (self.snapshot(), self.uptime());
+    /// What lies between a sample and another of `after`, which is taken when `wait` is over.
+    pub fn between(&mut self, after: Host, wait: impl FnOnce()) -> Window {
+        let (first, start, begin) = (self.snapshot(), self.uptime(), self.complete);
+        wait();
         self.host = after;
         let (last, end) = (self.snapshot(), self.uptime());
-        let seconds = start.zip(end).map(|(start, end)| end - start).filter(|seconds| *seconds > 0.0);
+        let measured = begin.zip(self.complete).map(|(begin, end)| end.saturating_sub(begin).as_secs_f64());
+        let seconds = measured.or(start.zip(end).map(|(start, end)| end - start)).filter(|seconds| *seconds > 0.0);
         let changes = Changes::between(&first, &last, &[], seconds);
         let sockets = first.sockets.map(SocketWatch::start).zip(last.sockets.as_ref());
         Window { changes, sockets: sockets.map(|(watch, sums)| watch.end(sums)), sources: last.sources }
@@ -134,7 +139,7 @@ impl Observer {
     fn open(&mut self, door: &Door, online: &mut Vec<u32>, snapshot: &mut Snapshot) {
         let begin = self.clock.elapsed();
         let result = self.host.read(door.path, &mut self.bytes);
-        let read = self.span(begin);
+        let read = self.span(door.path, begin);
         let status = result.and_then(|()| {
             if door.path == "proc/stat" {
                 *online = text::online_cpus(&self.bytes);
@@ -145,12 +150,12 @@ impl Observer {
     }
 
     fn links(&mut self, begin: Duration, result: io::Result<(Vec<Link>, Dumped)>, snapshot: &mut Snapshot) {
-        let read = self.span(begin);
+        let read = self.span(LINKS, begin);
         let status = result.and_then(|(links, dumped)| {
             let taken = take(&LINK, &link::sheet(&links), &[], "", read, snapshot);
             something(taken, left_out(dumped))
         });
-        snapshot.sources.push(status_of("rtnetlink links", status, begin, self.clock.elapsed()));
+        snapshot.sources.push(status_of(LINKS, status, begin, self.clock.elapsed()));
     }
 
     fn sockets(&mut self, snapshot: &mut Snapshot) {
@@ -162,12 +167,12 @@ impl Observer {
         snapshot.sources.push(status_of(SOCKETS, status, begin, self.clock.elapsed()));
     }
 
-    /// A recording was not read when it was made, so it has no times.
-    fn span(&self, begin: Duration) -> Span {
-        if self.host.is_recorded() { Span::default() } else { Span { begin, end: self.clock.elapsed() } }
+    fn span(&self, source: &str, begin: Duration) -> Span {
+        self.host.span(source, Span { begin, end: self.clock.elapsed() })
     }
 }
 
+const LINKS: &str = "rtnetlink links";
 const SOCKETS: &str = "sock_diag sockets";
 
 /// Looks at the sockets within a window, if that is cheap.
