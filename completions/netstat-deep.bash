@@ -40,6 +40,9 @@ _netstat__deep() {
             netstat__deep,history)
                 cmd="netstat__deep__subcmd__history"
                 ;;
+            netstat__deep,record)
+                cmd="netstat__deep__subcmd__record"
+                ;;
             netstat__deep,revert)
                 cmd="netstat__deep__subcmd__revert"
                 ;;
@@ -73,6 +76,9 @@ _netstat__deep() {
             netstat__deep__subcmd__help,history)
                 cmd="netstat__deep__subcmd__help__subcmd__history"
                 ;;
+            netstat__deep__subcmd__help,record)
+                cmd="netstat__deep__subcmd__help__subcmd__record"
+                ;;
             netstat__deep__subcmd__help,revert)
                 cmd="netstat__deep__subcmd__help__subcmd__revert"
                 ;;
@@ -89,7 +95,7 @@ _netstat__deep() {
 
     case "${cmd}" in
         netstat__deep)
-            opts="-h -V --help --version rx drops tune confirm revert history explain doctor guard generate help"
+            opts="-h -V --help --version rx drops tune confirm revert history record explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -255,7 +261,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help)
-            opts="rx drops tune confirm revert history explain doctor guard generate help"
+            opts="rx drops tune confirm revert history record explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -380,6 +386,20 @@ _netstat__deep() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        netstat__subcmd__deep__subcmd__help__subcmd__record)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         netstat__subcmd__deep__subcmd__help__subcmd__revert)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -431,6 +451,40 @@ _netstat__deep() {
             case "${prev}" in
                 --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__record)
+            opts="-i -h --bundle --interval --netns --redact --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --bundle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 *)

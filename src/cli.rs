@@ -7,6 +7,7 @@ mod drops;
 mod explain;
 mod generate;
 mod history;
+mod record;
 mod revert;
 mod rx;
 mod value;
@@ -20,6 +21,7 @@ pub use drops::{By, DropsArgs, Source};
 pub use explain::ExplainArgs;
 pub use generate::GenerateArgs;
 pub use history::HistoryArgs;
+pub use record::RecordArgs;
 pub use revert::RevertArgs;
 pub use rx::RxArgs;
 pub use value::{Color, Format, Probes};
@@ -50,6 +52,8 @@ pub enum Verb {
     Revert(RevertArgs),
     /// List the changes that --apply made, and what became of them
     History(HistoryArgs),
+    /// Record what this host tells, so that rx and tune can look at it elsewhere and later (with --root)
+    Record(RecordArgs),
     /// Explain a counter, rule, knob, stage or drop reason: what it is, what to do, what not to do
     Explain(ExplainArgs),
     /// Show what this kernel, these privileges and this container allow, what is lost, and how to get it
@@ -70,7 +74,7 @@ impl Verb {
             Verb::Confirm(ConfirmArgs { state_dir, .. })
             | Verb::Revert(RevertArgs { state_dir, .. })
             | Verb::History(HistoryArgs { state_dir, .. }) => Some(state_dir),
-            Verb::Drops(_) | Verb::Explain(_) | Verb::Doctor(_) => {
+            Verb::Drops(_) | Verb::Record(_) | Verb::Explain(_) | Verb::Doctor(_) => {
                 Some(std::path::Path::new(crate::tune::journal::DEFAULT))
             }
             Verb::Generate(_) | Verb::Guard(_) => None,

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use netstat_deep::cli::{Cli, Color, Format, Verb};
-use netstat_deep::command::{confirm, doctor, drops, explain, generate, history, revert, rx, tune};
+use netstat_deep::command::{confirm, doctor, drops, explain, generate, history, record, revert, rx, tune};
 use netstat_deep::error::Error;
 use signal_hook::consts::SIGINT;
 
@@ -43,6 +43,7 @@ fn run(cli: &Cli) -> Result<u8, Error> {
         Verb::Guard(args) => confirm::guard(args),
         Verb::Revert(args) => with(terminal(Color::Auto), |out| revert::run(args, out)),
         Verb::History(args) => with(terminal(Color::Auto), |out| history::run(args, out, &stop_on_interrupt())),
+        Verb::Record(args) => with(terminal(args.color), |out| record::run(args, out, &stop_on_interrupt())),
         Verb::Explain(args) => with(terminal(Color::Auto), |out| explain::run(args, out)),
         Verb::Doctor(args) => with(terminal(args.color), |out| doctor::run(args, out)),
         Verb::Generate(args) => with(terminal(Color::Auto), |out| generate::run(args, out)),

@@ -39,12 +39,14 @@ pub struct Observer {
     host: Host,
     clock: Instant,
     bytes: Vec<u8>,
+    /// When the last snapshot was complete, as far as that is known.
+    complete: Option<Duration>,
 }
 
 impl Observer {
     /// An observer of `host`.
     pub fn new(host: Host) -> Self {
-        Observer { host, clock: Instant::now(), bytes: Vec::new() }
+        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None }
     }
 
     /// Everything, as it is at the start of a window.
@@ -71,6 +73,7 @@ impl Observer {
             self.connections(&mut snapshot);
         }
         snapshot.at = self.clock.elapsed();
+        self.complete = self.host.complete(snapshot.at);
         snapshot
     }
 
@@ -133,12 +136,14 @@ impl Observer {
         (last, Window { changes, sockets, sources })
     }
 
-    /// What lies between two recorded samples.
-    pub fn between(&mut self, after: Host) -> Window {
-        let (first, start) = (self.snapshot(), self.uptime());
+    /// What lies between a sample and another of `after`, which is taken when `wait` is over.
+    pub fn between(&mut self, after: Host, wait: impl FnOnce()) -> Window {
+        let (first, start, begin) = (self.snapshot(), self.uptime(), self.complete);
+        wait();
         self.host = after;
         let (last, end) = (self.snapshot_after(&first), self.uptime());
-        let seconds = start.zip(end).map(|(start, end)| end - start).filter(|seconds| *seconds > 0.0);
+        let measured = begin.zip(self.complete).map(|(begin, end)| end.saturating_sub(begin).as_secs_f64());
+        let seconds = measured.or(start.zip(end).map(|(start, end)| end - start)).filter(|seconds| *seconds > 0.0);
         let changes = Changes::between(&first, &last, &[], seconds);
         let sockets = first.sockets.clone().map(SocketWatch::start).zip(last.sockets.as_ref());
         let sockets = sockets.map(|(watch, sums)| with_connections(watch.end(sums), &first, &last));
@@ -154,7 +159,7 @@ impl Observer {
     fn open(&mut self, door: &Door, online: &mut Vec<u32>, snapshot: &mut Snapshot) {
         let begin = self.clock.elapsed();
         let result = self.host.read(door.path, &mut self.bytes);
-        let read = self.span(begin);
+        let read = self.span(door.path, begin);
         let status = result.and_then(|()| {
             if door.path == "proc/stat" {
                 *online = text::online_cpus(&self.bytes);
@@ -165,18 +170,18 @@ impl Observer {
     }
 
     fn links(&mut self, begin: Duration, result: io::Result<(Vec<Link>, Dumped)>, snapshot: &mut Snapshot) {
-        let read = self.span(begin);
+        let read = self.span(LINKS, begin);
         let status = result.and_then(|(links, dumped)| {
             let taken = take(&LINK, &link::sheet(&links), &[], "", read, snapshot);
             something(taken, left_out(dumped))
         });
-        snapshot.sources.push(status_of("rtnetlink links", status, begin, self.clock.elapsed()));
+        snapshot.sources.push(status_of(LINKS, status, begin, self.clock.elapsed()));
     }
 
     fn sockets(&mut self, snapshot: &mut Snapshot) {
         let begin = self.clock.elapsed();
         let status = sockdiag::read(&self.host, None).map(|(sums, dumped): (SocketSums, Dumped)| {
-            take_sums(&sums, self.span(begin), snapshot);
+            take_sums(&sums, self.span(SOCK_DIAG, begin), snapshot);
             snapshot.sockets = Some(sums);
             left_out(dumped)
         });
@@ -192,11 +197,12 @@ impl Observer {
         snapshot.sources.push(status_of("sock_diag connections", status, begin, self.clock.elapsed()));
     }
 
-    /// A recording was not read when it was made, so it has no times.
-    fn span(&self, begin: Duration) -> Span {
-        if self.host.is_recorded() { Span::default() } else { Span { begin, end: self.clock.elapsed() } }
+    fn span(&self, source: &str, begin: Duration) -> Span {
+        self.host.span(source, Span { begin, end: self.clock.elapsed() })
     }
 }
+
+const LINKS: &str = "rtnetlink links";
 
 /// The doors that hold gauges and are cheap to open again and again.
 fn cheap_gauges(first: &Snapshot) -> Vec<&'static Door> {

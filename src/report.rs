@@ -36,7 +36,7 @@ pub struct Report {
     /// CPUs that are online.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<usize>,
-    /// The end of the window: RFC 3339, UTC, milliseconds. Absent for a recording.
+    /// The end of the window: RFC 3339, UTC, milliseconds; of a recording, if it holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taken_at: Option<String>,
     /// Length of the window in seconds; since boot, if that is the window.
@@ -44,7 +44,10 @@ pub struct Report {
     pub window_seconds: Option<f64>,
     /// True if the totals since boot stand for a window: then there is no ledger and no finding above info.
     pub since_boot: bool,
-    /// The network namespace. Absent for a recording.
+    /// True if it was made of a recording.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded: bool,
+    /// The network namespace; of a recording, if it holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<Netns>,
     /// The path as a whole.

@@ -18,8 +18,13 @@ use netstat_deep::source::groups::DOORS;
 use tempfile::TempDir;
 
 const HOST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/hosts/node-exporter");
-/// Besides the text tables: what a recording is called, how long it lasted, and the settings that the rules look at.
-const MORE: [&str; 7] = [
+/// Besides the text tables: what a recording is called, how long it lasted, the settings that the rules look at, and whose
+/// the sockets are.
+const MORE: [&str; 11] = [
+    ".recording.json",
+    ".sockets",
+    "proc/1/comm",
+    "proc/1/cgroup",
     "proc/uptime",
     "proc/sys/kernel/hostname",
     "proc/sys/net/core/rmem_default",

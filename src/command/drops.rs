@@ -201,6 +201,7 @@ pub(super) fn report(window: Window, netns: Option<Netns>, streamed: bool) -> Re
         kernel: name(host, "proc/sys/kernel/osrelease"),
         cpus: std::thread::available_parallelism().ok().map(usize::from),
         taken_at: Some(written(window.ended)),
+        recorded: false,
         window_seconds: Some(window.seconds),
         since_boot: false,
         netns,

@@ -20,6 +20,7 @@ use crate::observe::{Observer, Window};
 use crate::render::{self, Look};
 use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
+use crate::source::tape::Notes;
 use crate::source::{Host, groups, owner, path_mtu, settings, text};
 use crate::stage::{RECEIVE, read};
 
@@ -29,7 +30,7 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
         return Err(Error::usage("probes see what happens from now on: not a recording, nor the time since boot")
             .hint("leave --probes on away, or look at a window of this host"));
     }
-    let hosts = args.root.as_deref().map_or_else(|| Ok(vec![Host::Live]), Host::recorded)?;
+    let hosts = args.hosts()?;
     let run = Run::new(args, stop)?;
     let worst = run.place.inside(|| run.windows(args, &hosts, out)).flatten()?;
     Ok(match (args.check, worst) {
@@ -41,13 +42,13 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
 
 /// Where to look, and what not to show.
 pub(super) struct Run<'a> {
-    stop: &'a AtomicBool,
+    pub stop: &'a AtomicBool,
     ignored: Ignored,
     thresholds: BTreeMap<(String, String), f64>,
     /// Of the devices, only this one.
     device: Option<String>,
     /// How the report will be shown.
-    format: Format,
+    pub format: Format,
     probes: Probes,
     /// The namespace that we came from: machine-wide settings show only there, if anywhere.
     pub home: Place,
@@ -90,24 +91,38 @@ impl<'a> Run<'a> {
     }
 }
 
+impl RxArgs {
+    /// Where to read: this host, or the samples of a recording, of which there is one at least.
+    pub(super) fn hosts(&self) -> Result<Vec<Host>, Error> {
+        self.root.as_deref().map_or_else(|| Ok(vec![Host::Live]), Host::recorded)
+    }
+}
+
 impl Run<'_> {
+    /// What lies between two samples, the second of which is taken when `wait` is over; of one, what it says since boot.
+    pub fn sampled(&self, hosts: &[Host], wait: impl FnOnce()) -> Result<Report, Error> {
+        let mut observer = Observer::new(hosts[0].clone());
+        let (host, window) = match hosts {
+            [_, after] => (after, observer.between(after.clone(), wait)),
+            _ => (&hosts[0], observer.since_boot()),
+        };
+        self.report(host, window, Seen::default())
+    }
+
     /// Reports on window after window; returns the worst severity found. Runs inside the observed namespace.
     fn windows(&self, args: &RxArgs, hosts: &[Host], out: &mut (dyn Write + Send)) -> Result<Option<Severity>, Error> {
         let host = hosts.last().unwrap_or(&Host::Live);
         let mut worst = None;
         let mut live = Live::begin(args.watch).map_err(Error::output)?;
-        let mut show = |window: Window, seen: Seen| -> Result<(), Error> {
-            let report = self.report(host, window, seen)?;
+        let mut show = |report: Report| -> Result<(), Error> {
             worst = worst.max(report.findings.iter().map(|finding| finding.severity).max());
             let look = Look { format: args.format(), verbose: args.verbose };
             live.show(out, |out| render::write(&report, look, out)).map_err(Error::output)
         };
-        let mut observer = Observer::new(hosts[0].clone());
-        if let [_, after] = hosts {
-            show(observer.between(after.clone()), Seen::default())?;
-        } else if args.interval.is_zero() || host.is_recorded() {
-            show(observer.since_boot(), Seen::default())?;
+        if args.interval.is_zero() || host.is_recorded() {
+            show(self.sampled(hosts, || ())?)?;
         } else {
+            let mut observer = Observer::new(Host::Live);
             let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
             let mut windows = 0;
@@ -115,7 +130,7 @@ impl Run<'_> {
                 let bar = Bar::new(self.format, args.interval);
                 let (last, window) = observer.watch(&first, args.interval, self.stop, |share| bar.show(share));
                 bar.clear();
-                show(window, probing.window())?;
+                show(self.report(host, window, probing.window())?)?;
                 first = last;
                 windows += 1;
             }
@@ -147,7 +162,7 @@ impl Run<'_> {
         let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, probed.as_ref()));
         let path_mtus = path_mtus(host, &changes, &mut sources);
         let thresholds = self.thresholds.clone();
-        let enter = self.place.enter.clone();
+        let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
         let seen = Observed { changes, sockets, settings, thresholds, enter, probed, path_mtus };
         let mut findings = diagnose(RECEIVE, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
@@ -160,10 +175,11 @@ impl Run<'_> {
             host: name(host, "proc/sys/kernel/hostname"),
             kernel: name(host, "proc/sys/kernel/osrelease"),
             cpus,
-            taken_at: (!host.is_recorded()).then(now),
+            taken_at: host.notes().map_or_else(|| Some(now()), |notes| notes.taken_at.clone()),
+            recorded: host.is_recorded(),
             window_seconds: seen.changes.seconds,
             since_boot: seen.changes.since_boot,
-            netns: (!host.is_recorded()).then(|| self.netns()),
+            netns: host.notes().map_or_else(|| Some(self.netns()), recorded_netns),
             totals,
             ledger,
             stages: stage_counters(RECEIVE, &seen.changes),
@@ -179,7 +195,7 @@ impl Run<'_> {
     }
 
     /// The settings that the rules want to look at: a machine-wide one as it is at home, the others as they are here.
-    fn settings(&self, host: &Host, knobs: &[&'static Knob]) -> Settings {
+    pub fn settings(&self, host: &Host, knobs: &[&'static Knob]) -> Settings {
         let away = |knob: &&Knob| knob.scope == Scope::Machine && !self.place.is_here();
         let (machine, here): (Vec<_>, Vec<_>) = knobs.iter().copied().partition(away);
         let read = |knobs: &[&Knob]| settings::read(host, knobs.iter().filter_map(|knob| knob.template()));
@@ -213,6 +229,13 @@ fn path_mtus(host: &Host, changes: &Changes, sources: &mut Vec<SourceStatus>) ->
         microseconds,
     });
     found.unwrap_or_default()
+}
+
+/// The namespace that a recording was made in, if it says so.
+fn recorded_netns(notes: &Notes) -> Option<Netns> {
+    let id = Some(text::printable(notes.netns.as_ref()?.as_bytes()));
+    let name = notes.netns_name.as_ref().map(|name| text::printable(name.as_bytes()));
+    Some(Netns { id, cookie: None, name })
 }
 
 /// Leaves only the rows of one device.

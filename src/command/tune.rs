@@ -6,15 +6,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::confirm::{leave_guard, since_boot};
+use super::memory;
 use super::panel::{Switches, boot_id, host};
 use super::rx::Run;
-use super::verdict::{available_memory, measured, verify};
+use super::verdict::{measured, verify};
 use crate::cli::{Apply, Format, RxArgs};
 use crate::error::{EXIT_ROLLED_BACK, Error, did_you_mean};
-use crate::model::SettingFile;
 use crate::render::{self, Look, plan as show};
 use crate::report::{Netns, Report, Verb};
-use crate::source::settings;
+use crate::source::Host;
 use crate::stage::knobs;
 use crate::tune::apply::{Failed, apply, steps};
 use crate::tune::journal::{Change, Journal, Namespace, State, new_change};
@@ -28,7 +28,16 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
     refuse_what_makes_no_sense(args)?;
     args.change.only.iter().try_for_each(|name| known_knob(name))?;
     let window = args.change.verify.unwrap_or(args.interval);
-    let mut report = Report { kind: Verb::Tune, ..run.once(window)? };
+    let hosts = args.hosts()?;
+    let (host, seen) = match &hosts[..] {
+        [Host::Live] => (&Host::Live, run.once(window)?),
+        [_, after] => (after, run.sampled(&hosts, || ())?),
+        _ => {
+            return Err(Error::usage("a plan is made from a window, and this recording is one sample")
+                .hint("'netstat-deep record --bundle DIR -i 1s' takes two; 'rx --root' shows the totals"));
+        }
+    };
+    let mut report = Report { kind: Verb::Tune, ..seen };
     let look = Look { format: args.format(), verbose: args.verbose };
     let is_screen = look.format == Format::Table;
     if is_screen {
@@ -38,12 +47,14 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
     let allowed = Allowed {
         all: args.change.apply == Some(Apply::All),
         only: args.change.only.clone(),
-        memory: available_memory(),
-        udp: pressure("net/ipv4/udp_mem"),
-        tcp: pressure("net/ipv4/tcp_mem"),
+        memory: memory::available(host),
+        udp: memory::udp(host),
+        tcp: memory::tcp(host),
     };
     let mut planned = plan(&report.findings, &allowed, |suggestion| {
-        suggestion.file.as_ref().map_or_else(Vec::new, |file| owners(etc, &suggestion.knob, file))
+        // Who else sets a setting of a recorded host is not known here.
+        let file = suggestion.file.as_ref().filter(|_| !host.is_recorded());
+        file.map_or_else(Vec::new, |file| owners(etc, &suggestion.knob, file))
     });
     planned.note_unexplained(report.totals.map_or(0, |totals| totals.unexplained));
     let mut talk = Talk { out, is_screen };
@@ -140,8 +151,10 @@ pub(super) fn keep_over_reboot(change: &Change) -> Result<String, Error> {
 
 fn refuse_what_makes_no_sense(args: &RxArgs) -> Result<(), Error> {
     let hint = "'netstat-deep rx' without --apply shows reports of every kind";
-    if args.root.is_some() {
-        return Err(Error::usage("a recorded tree can't be tuned").hint(hint));
+    if args.root.is_some() && args.change.apply.is_some() {
+        return Err(
+            Error::usage("a recording can't be changed").hint("without --apply, the plan for that host is shown")
+        );
     }
     if args.interval.is_zero() || args.windows() != 1 {
         return Err(Error::usage("a plan is made from one window").hint(hint));
@@ -216,12 +229,4 @@ fn error(failed: Failed, id: u64) -> Error {
         Failed::Incomplete(why, left) => Error::incomplete(format!("{why}; and not taken back: {}", left.join("; ")))
             .hint(format!("the journal still holds it: 'netstat-deep revert {id}' tries again")),
     }
-}
-
-/// What all sockets of a protocol may hold before the kernel presses them: the second of three numbers, in pages. Absent
-/// where only the host shows it.
-fn pressure(path: &str) -> Option<u64> {
-    let value = settings::value(&SettingFile::sysctl(path)).ok()?;
-    let pages: u64 = value.split(' ').nth(1)?.parse().ok()?;
-    pages.checked_mul(rustix::param::page_size() as u64)
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::memory;
 use super::panel::Switches;
 use super::rx::Run;
 use crate::error::Error;
 use crate::model::Kind;
 use crate::report::{Report, Value};
-use crate::source::{Host, sockdiag, text};
+use crate::source::{Host, sockdiag};
 use crate::stage::softirq::SOFTIRQ;
 use crate::tune::apply::Panel;
 use crate::tune::journal::{Change, Journal, Step};
@@ -55,7 +56,7 @@ pub(super) fn measured(report: &Report) -> Measured {
         arrived: totals.taken,
         lost: totals.lost,
         softirq: busiest(report),
-        memory: available_memory(),
+        memory: memory::available(&Host::Live),
         ..Measured::default()
     };
     report.findings.iter().for_each(|finding| measured.add(finding));
@@ -71,12 +72,4 @@ fn busiest(report: &Report) -> Option<f64> {
         Value::Gauge { .. } => None,
     });
     ticks.max().map(|ticks| (ticks as f64 / TICKS / seconds).min(1.0))
-}
-
-/// Memory that is available now, in bytes; absent if that can't be read.
-pub(super) fn available_memory() -> Option<u64> {
-    let mut bytes = Vec::new();
-    Host::Live.read("proc/meminfo", &mut bytes).ok()?;
-    let line = bytes.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"MemAvailable:"))?;
-    Some(text::first_number(line)? * 1024)
 }

@@ -114,7 +114,7 @@ fn show_finding(finding: &Finding, report: &Report, out: &mut dyn Write) -> io::
 
 /// What to look at when nothing was found. Of a recording there is nothing more to be seen.
 fn what_next(report: &Report) -> Option<&'static str> {
-    if !report.findings.is_empty() || report.taken_at.is_none() {
+    if !report.findings.is_empty() || report.recorded {
         return None;
     }
     Some(match report.since_boot {

@@ -4,6 +4,7 @@
 
 pub mod bpf_programs;
 pub mod btf;
+pub mod bundle;
 pub mod dropmon;
 pub mod genl;
 pub mod groups;
@@ -17,11 +18,13 @@ pub mod place;
 pub mod privilege;
 pub mod probe;
 pub mod reasons;
+pub mod redact;
 pub mod settings;
 pub mod sheet;
 pub mod sockdiag;
 pub mod symbols;
 pub mod sysfs;
+pub mod tape;
 pub mod text;
 pub mod tracepoint;
 pub mod xtables;

@@ -23,6 +23,8 @@ pub const DEADLINE: Duration = Duration::from_secs(2);
 const BUFFER: usize = 32 << 10;
 /// Enough for a dump, whose buffer is on the heap.
 const STACK: usize = 128 << 10;
+/// A recorded answer longer than this is not read: a million sockets take 140 MB.
+const LONGEST: usize = 256 << 20;
 const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -129,13 +131,10 @@ impl<'a> Client<'a> {
         again: impl Fn(&mut S),
         each: impl Fn(&mut S, &[u8]) -> bool,
     ) -> io::Result<Dumped> {
-        let mut dumped = Dumped::default();
         if self.host.is_recorded() {
-            let path = format!(".netlink/{}/{}.bin", self.family.folder(), request.name);
-            self.host.read(&path, &mut self.buffer)?;
-            messages(&self.buffer, None, &mut dumped, |payload| each(state, payload))?;
-            return Ok(dumped);
+            return self.replay(request, |payload| each(state, payload));
         }
+        let mut dumped = Dumped::default();
         for _ in 0..TRIES {
             again(state);
             dumped = self.once(request, NLM_F_DUMP, |payload| each(state, payload))?;
@@ -146,9 +145,24 @@ impl<'a> Client<'a> {
         Ok(dumped)
     }
 
-    /// Asks the live kernel for something that is no dump, or tells it to do something, and waits until it has.
+    /// Asks for something that is no dump, or tells the live kernel to do something, and waits until it has.
     pub fn ask(&mut self, request: &Request, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
+        if self.host.is_recorded() {
+            return self.replay(request, each);
+        }
         self.once(request, NLM_F_ACK, each)
+    }
+
+    /// Where the answer lies in a recorded tree.
+    fn path(&self, request: &Request) -> String {
+        format!(".netlink/{}/{}.bin", self.family.folder(), request.name)
+    }
+
+    fn replay(&mut self, request: &Request, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
+        let mut dumped = Dumped::default();
+        self.host.read_up_to(LONGEST, &self.path(request), &mut self.buffer)?;
+        messages(&self.buffer, None, &mut dumped, each)?;
+        Ok(dumped)
     }
 
     fn once(&mut self, request: &Request, flags: u16, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
@@ -159,6 +173,8 @@ impl<'a> Client<'a> {
     }
 
     fn answer(&mut self, request: &Request, flags: u16, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
+        let path = self.path(request);
+        let mut is_first = true;
         let start = Instant::now();
         self.sequence += 1;
         self.buffer.reserve(BUFFER);
@@ -182,6 +198,10 @@ impl<'a> Client<'a> {
             };
             if whole > self.buffer.len() {
                 return Err(io::Error::other(format!("an answer of {whole} bytes did not fit in {BUFFER}")));
+            }
+            match std::mem::take(&mut is_first) {
+                true => self.host.keep(&path, &self.buffer),
+                false => self.host.keep_more(&path, &self.buffer),
             }
             if messages(&self.buffer, Some(self.sequence), &mut dumped, &mut each)? {
                 return Ok(dumped);

@@ -1,52 +1,109 @@
 //! Whose a socket is: process, cgroup, systemd unit, container. Looked up only for the few sockets that a finding names.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 use procfs::process::{FDTarget, all_processes};
 
 use super::{Host, text};
 use crate::model::Victim;
 
-/// Fills in the owners of `victims`, by the inodes of their sockets. The lowest process number wins where several share
-/// a socket. What can't be seen stays absent; the reason is returned.
+/// Where a recorded tree tells which process has which socket.
+pub const HELD: &str = ".sockets";
+
+/// Which process holds each socket: the lowest number where several share it.
+#[derive(Debug, Default, PartialEq)]
+pub struct Held {
+    /// Process numbers by the sockets' inodes.
+    pub by_inode: BTreeMap<u64, u32>,
+    /// Processes whose open files can't be seen.
+    pub hidden: usize,
+}
+
+/// Fills in the owners of `victims`, by the inodes of their sockets. What can't be seen stays absent; the reason is
+/// returned.
 pub fn find(host: &Host, victims: &mut [&mut Victim]) -> Result<(), String> {
-    if victims.is_empty() {
+    let inodes = victims.iter().map(|victim| u64::from(victim.inode)).filter(|inode| *inode != 0);
+    let mut wanted: BTreeSet<u64> = inodes.collect();
+    if wanted.is_empty() {
         return Ok(());
     }
-    if host.is_recorded() {
-        return Err("a recording does not hold the processes' open files".into());
+    let held = match host {
+        Host::Recorded(_) => recorded(host)?,
+        Host::Live | Host::Taped(_) => walk(Some(&mut wanted.clone()))?,
+    };
+    let mut owners: BTreeMap<u32, Owner> = BTreeMap::new();
+    for victim in victims.iter_mut() {
+        if let Some(pid) = held.by_inode.get(&victim.inode.into()) {
+            owners.entry(*pid).or_insert_with(|| owner(host, *pid)).fill(victim);
+            wanted.remove(&victim.inode.into());
+        }
     }
-    let mut wanted: HashMap<u64, Vec<&mut Victim>> = HashMap::new();
-    for victim in victims.iter_mut().filter(|victim| victim.inode != 0) {
-        wanted.entry(victim.inode.into()).or_default().push(victim);
+    if wanted.is_empty() || held.hidden == 0 {
+        return Ok(());
     }
-    let mut hidden = 0;
+    let hidden = held.hidden;
+    Err(format!("the open files of {hidden} processes can't be seen: needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"))
+}
+
+/// Reads the owners of all sockets, so that they can be found in a recording.
+pub fn keep(host: &Host) -> Result<(), String> {
+    let held = walk(None)?;
+    let mut text = format!("hidden {}\n", held.hidden);
+    for (inode, pid) in &held.by_inode {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{inode} {pid}");
+    }
+    for pid in held.by_inode.values().collect::<BTreeSet<_>>() {
+        owner(host, *pid);
+    }
+    host.keep(HELD, text.as_bytes());
+    Ok(())
+}
+
+/// Looks through the open files of all processes, or until all that is wanted is found.
+fn walk(mut wanted: Option<&mut BTreeSet<u64>>) -> Result<Held, String> {
+    let mut held = Held::default();
     let mut processes: Vec<_> = all_processes().map_err(|e| e.to_string())?.flatten().collect();
     processes.sort_by_key(|process| process.pid);
     for process in processes {
-        if wanted.is_empty() {
-            return Ok(());
+        if wanted.as_ref().is_some_and(|wanted| wanted.is_empty()) {
+            break;
         }
-        let Ok(files) = process.fd() else {
-            hidden += 1;
+        let (Ok(files), Ok(pid)) = (process.fd(), u32::try_from(process.pid)) else {
+            held.hidden += 1;
             continue;
         };
         for file in files.flatten() {
             if let FDTarget::Socket(inode) = file.target
-                && let Some(victims) = wanted.remove(&inode)
+                && wanted.as_mut().is_none_or(|wanted| wanted.remove(&inode))
             {
-                let owner = owner(&host.proc_folder().join(process.pid.to_string()), process.pid);
-                for victim in victims {
-                    owner.fill(victim);
-                }
+                held.by_inode.entry(inode).or_insert(pid);
             }
         }
     }
-    if wanted.is_empty() || hidden == 0 {
-        return Ok(());
+    Ok(held)
+}
+
+fn recorded(host: &Host) -> Result<Held, String> {
+    let mut bytes = Vec::new();
+    host.read(HELD, &mut bytes).map_err(|_| "the recording does not tell which process has which socket".to_owned())?;
+    Ok(parse(&bytes))
+}
+
+/// Which process holds each socket, as a recording tells it: an inode and a process in each line.
+pub fn parse(bytes: &[u8]) -> Held {
+    let mut held = Held::default();
+    for line in bytes.split(|&b| b == b'\n') {
+        let mut words = line.split(|&b| b == b' ');
+        let (Some(first), Some(number)) = (words.next(), words.next().and_then(text::first_number)) else { continue };
+        match (first, text::first_number(first), u32::try_from(number)) {
+            (b"hidden", ..) => held.hidden = usize::try_from(number).unwrap_or(usize::MAX),
+            (_, Some(inode), Ok(pid)) => drop(held.by_inode.entry(inode).or_insert(pid)),
+            _ => {}
+        }
     }
-    Err(format!("the open files of {hidden} processes can't be seen: needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"))
+    held
 }
 
 struct Owner {
@@ -65,10 +122,13 @@ impl Owner {
     }
 }
 
-fn owner(folder: &Path, pid: i32) -> Owner {
-    let read = |name: &str| std::fs::read(folder.join(name)).ok();
+fn owner(host: &Host, pid: u32) -> Owner {
+    let read = |name: &str| {
+        let mut bytes = Vec::new();
+        host.read(&format!("proc/{pid}/{name}"), &mut bytes).ok().map(|()| bytes)
+    };
     Owner {
-        pid: u32::try_from(pid).ok(),
+        pid: Some(pid),
         comm: read("comm").map(|comm| text::printable(comm.trim_ascii_end())),
         cgroup: read("cgroup").and_then(|lines| cgroup(&lines)),
     }
@@ -100,6 +160,7 @@ fn container(cgroup: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn units_and_containers_are_read_from_the_cgroup() {
@@ -129,5 +190,18 @@ mod tests {
         find(&Host::Live, &mut [&mut victim]).unwrap();
         assert_eq!(victim.pid, Some(std::process::id()));
         assert!(victim.comm.is_some());
+    }
+
+    #[test]
+    fn what_a_recording_tells_of_sockets_is_read() {
+        let held = parse(b"hidden 2\n17 400\n18 400\n17 900\nrubbish\n19\n\xff 3\n20 99999999999\n");
+        assert_eq!(held, Held { by_inode: BTreeMap::from([(17, 400), (18, 400)]), hidden: 2 });
+    }
+
+    proptest! {
+        #[test]
+        fn no_recording_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&bytes);
+        }
     }
 }

@@ -98,6 +98,7 @@ impl Trees<'_> {
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(root.ok()?, path, flags, Mode::empty()).ok()?;
                 File::from(file).take(LONGEST).read_to_end(&mut bytes).ok()?;
+                self.host.keep(&self.below_root(tree, path), &bytes);
             }
             None => self.host.read(&self.below_root(tree, path), &mut bytes).ok()?,
         }

@@ -25,6 +25,7 @@
 //! - `tune`, `confirm`, `loops`: a fault, its setting, and the ways back
 //! - `sweep`: killed at every call of an apply of eight steps
 //! - `verdicts`, `refusals`, `places`: what it did, what stands in the way, and settings that are no sysctls
+//! - `record`: a recording says what its host said, and a redacted one not whose it was
 
 mod accept_queue;
 mod actor;
@@ -47,6 +48,7 @@ mod observe;
 mod places;
 mod process;
 mod quiet;
+mod record;
 mod refusals;
 mod report;
 mod rp_filter;
@@ -96,6 +98,7 @@ fn test() {
         verdicts::cases(),
         refusals::cases(),
         places::cases(),
+        record::cases(),
         sweep::cases(),
     ];
     let counted =

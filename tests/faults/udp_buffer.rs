@@ -117,7 +117,7 @@ fn socket_gone(family: Family, window: Duration) -> Outcome {
 }
 
 /// Three times twice what the buffer holds, each read at once a moment later: the reader is quick, but not at hand.
-fn bursts(local: &str, reader: &mut Actor, sender: &mut Actor) -> Outcome<u64> {
+pub fn bursts(local: &str, reader: &mut Actor, sender: &mut Actor) -> Outcome<u64> {
     let burst = reader.ready * 2 / TRUESIZE + 100;
     let mut sent = 0;
     for _ in 0..3 {

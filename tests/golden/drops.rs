@@ -79,6 +79,7 @@ fn report(drops: Vec<Drop>) -> Report {
         kernel: Some("6.18.44-with-a-long-suffix".into()),
         cpus: Some(2),
         taken_at: None,
+        recorded: false,
         window_seconds: Some(1.0),
         since_boot: false,
         netns: None,

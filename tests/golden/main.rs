@@ -4,6 +4,7 @@
 //! `openmetrics` judge every output. Trees and expected outputs lie in `hosts/` and `expected/`.
 
 mod bad_input;
+mod bundle;
 mod choice;
 mod delta;
 mod drops;

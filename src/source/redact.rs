@@ -1,0 +1,150 @@
+//! Makes a recording fit for strangers: addresses and names are replaced, each by the same one everywhere, so that a report
+//! on it says the same of others.
+//!
+//! What is known to hold neither is kept; what is known to hold them is rewritten; everything else is left out. So a source
+//! that is new here is missing in a redacted recording until it is said here what is to become of it, and never leaks.
+
+mod messages;
+mod names;
+mod text;
+
+use super::groups::DOORS;
+use super::owner::HELD;
+use super::tape::Reel;
+use messages::{link, rewrite, socket};
+use names::Names;
+
+/// Files that hold numbers, and words of the kernel's own; besides those in [`DOORS`].
+const PLAIN: [&str; 4] = ["proc/uptime", "proc/meminfo", "proc/sys/kernel/osrelease", HELD];
+/// Folders whose members are devices.
+const OF_DEVICES: [&str; 5] = [
+    "sys/class/net/",
+    "proc/sys/net/ipv4/conf/",
+    "proc/sys/net/ipv6/conf/",
+    "proc/sys/net/ipv4/neigh/",
+    "proc/sys/net/ipv6/neigh/",
+];
+/// Members of these folders that are no devices.
+const NO_DEVICES: [&str; 2] = ["all", "default"];
+/// A setting may hold numbers, lists of them, bitmaps, and the kernel's names for algorithms.
+const IN_SETTINGS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz_-,. \t\n";
+
+/// Replaces what strangers must not see, in all samples alike. Returns what is left out.
+pub fn redact(samples: &mut [Reel]) -> Vec<String> {
+    let mut names = Names::default();
+    // Names that stand in running text are known only once those are read that stand by themselves.
+    for reel in &*samples {
+        learn(reel, &mut names);
+    }
+    let mut left_out = Vec::new();
+    for reel in samples {
+        let files = std::mem::take(&mut reel.files);
+        for (path, bytes) in files {
+            let path_now = renamed(&path, &mut names);
+            match rewritten(&path, &bytes, &mut names) {
+                Some(bytes) => drop(reel.files.insert(path_now, bytes)),
+                None => reel.notes.left_out.push(path_now),
+            }
+        }
+        reel.notes.redacted = true;
+        reel.notes.netns_name = reel.notes.netns_name.take().map(|name| names.netns(&name));
+        // A namespace without a name was given by a path, or by a process.
+        reel.notes.enter = reel.notes.netns_name.as_ref().map(|name| format!("ip netns exec {name}"));
+        left_out.extend(reel.notes.left_out.iter().map(|path| format!("{path}: may hold addresses or names")));
+    }
+    left_out.sort();
+    left_out.dedup();
+    left_out
+}
+
+fn learn(reel: &Reel, names: &mut Names) {
+    for (path, bytes) in &reel.files {
+        match &path[..] {
+            "proc/sys/kernel/hostname" => drop(names.host(bytes.trim_ascii())),
+            ".netlink/route/getlink.bin" => drop(rewrite(bytes, |payload| link(payload, names))),
+            _ => drop(renamed(path, names)),
+        }
+    }
+}
+
+/// What becomes of a file. None if it is not known here.
+fn rewritten(path: &str, bytes: &[u8], names: &mut Names) -> Option<Vec<u8>> {
+    if DOORS.iter().any(|door| door.path == path) || PLAIN.contains(&path) {
+        return Some(text::plain(bytes, names));
+    }
+    match path {
+        "proc/sys/kernel/hostname" => return Some(format!("{}\n", names.host(bytes.trim_ascii())).into()),
+        ".netlink/route/getlink.bin" => return Some(rewrite(bytes, |payload| link(payload, names))),
+        _ if path.starts_with(".netlink/sock_diag/") => return Some(rewrite(bytes, |payload| socket(payload, names))),
+        _ if path.starts_with("proc/sys/net/") || path.starts_with("sys/class/net/") => {
+            let is_setting = bytes.iter().all(|byte| IN_SETTINGS.contains(byte));
+            return is_setting.then(|| text::plain(bytes, names));
+        }
+        _ => {}
+    }
+    let (pid, file) = path.strip_prefix("proc/")?.split_once('/')?;
+    match file {
+        _ if !pid.bytes().all(|byte| byte.is_ascii_digit()) => None,
+        "comm" => Some(format!("{}\n", names.process(bytes.trim_ascii_end())).into()),
+        "cgroup" => Some(text::cgroups(bytes, names)),
+        _ => None,
+    }
+}
+
+/// The path, with the device in it replaced.
+fn renamed(path: &str, names: &mut Names) -> String {
+    let Some(folder) = OF_DEVICES.iter().find(|folder| path.starts_with(**folder)) else { return path.into() };
+    let rest = &path[folder.len()..];
+    let (device, file) = rest.split_once('/').unwrap_or((rest, ""));
+    if NO_DEVICES.contains(&device) {
+        return path.into();
+    }
+    format!("{folder}{}/{file}", names.device(device.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reel(files: &[(&str, &[u8])]) -> Reel {
+        Reel { files: files.iter().map(|(path, bytes)| ((*path).into(), bytes.to_vec())).collect(), ..Reel::default() }
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let mut samples = [reel(&[
+            ("proc/net/fib_trie", b"10.1.2.3"),
+            ("proc/7/environ", b"PASSWORD=x"),
+            ("sys/class/net/wan0/ifalias", b"Customer"),
+            (".netlink/netfilter/getrule.bin", b"office"),
+        ])];
+        let left_out = redact(&mut samples);
+        assert!(samples[0].files.is_empty(), "{:?}", samples[0].files);
+        assert_eq!(left_out.len(), 4);
+        assert!(!format!("{left_out:?}{:?}", samples[0].notes).contains("wan0"));
+    }
+
+    #[test]
+    fn one_name_stands_for_the_same_everywhere() {
+        let files = |uptime: &'static [u8]| {
+            reel(&[
+                ("proc/uptime", uptime),
+                ("proc/sys/kernel/hostname", b"db-7.example.org\n"),
+                ("proc/sys/net/ipv4/conf/wan0/rp_filter", b"1\n"),
+                ("proc/sys/net/ipv4/conf/all/rp_filter", b"0\n"),
+                ("sys/class/net/wan0/queues/rx-0/rps_cpus", b"00000000,00000003\n"),
+                ("proc/stat", b"cpu 1 2\nintr wan0-rx-0 10.1.2.3\n"),
+            ])
+        };
+        let mut samples = [files(b"1.00 2.00\n"), files(b"3.00 4.00\n")];
+        assert!(redact(&mut samples).is_empty());
+        let [before, after] = samples;
+        assert_eq!(before.files.keys().collect::<Vec<_>>(), after.files.keys().collect::<Vec<_>>());
+        assert_eq!(after.files["proc/uptime"], b"3.00 4.00\n");
+        assert_eq!(after.files["proc/sys/net/ipv4/conf/dev1/rp_filter"], b"1\n");
+        assert_eq!(after.files["sys/class/net/dev1/queues/rx-0/rps_cpus"], b"00000000,00000003\n");
+        assert_eq!(after.files["proc/sys/net/ipv4/conf/all/rp_filter"], b"0\n");
+        assert_eq!(after.files["proc/stat"], b"cpu 1 2\nintr dev1-rx-0 198.18.0.1\n");
+        assert_eq!(after.files["proc/sys/kernel/hostname"], b"host1\n");
+    }
+}
