@@ -83,11 +83,13 @@ fn drops(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     );
     finding.instance = Instance::Socket { socket: worst.local.to_string() };
     match limit(seen, worst) {
-        Limit::Start => {
+        // Whatever it has grown to since, it began small.
+        Limit::Start | Limit::Unknown => {
             let count = victims.len() as u64;
             let buffer = u64::from(worst.buffer);
             let to = |present: &[u64]| vec![0, present.get(1).map_or(0, |start| start.saturating_mul(2))];
-            let why = "twice what each begins with, so that twice as much may wait";
+            let why =
+                "twice what each begins with, unless its application sets SO_RCVBUF: so that twice as much may wait";
             let suggestion = seen.raise_all(&RMEM, to, why, |_| 0).map(|suggestion| {
                 let memory_bytes = buffer.saturating_mul(count);
                 crate::model::Suggestion { memory_bytes, waits: true, ..suggestion }

@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// Orders: `accept` (all that wait; answers with how many), `close` (all that were accepted), `sink` (accepts one and reads
 /// it to its end; answers with the bytes), `read` (what there is on all that were accepted; answers with the bytes),
-/// `shrink BYTES` (their receive buffers), `hold MS` (keeps the first one's socket in a recv() for so long).
+/// `shrink BYTES` (their receive buffers, and those of
+/// later ones), `hold MS` (keeps the first one's socket in a recv() for so long).
 pub fn server(args: &[String]) -> io::Result<()> {
     let [address, backlog] = args else { return Err(bad("tcp-server")) };
     let address: SocketAddr = number(Some(address))?;
@@ -52,9 +53,11 @@ pub fn server(args: &[String]) -> io::Result<()> {
                 order => match order.split_once(' ') {
                     Some(("shrink", bytes)) => {
                         let bytes = number(Some(bytes))?;
-                        open.iter()
-                            .try_for_each(|stream| Ok(sockopt::set_socket_recv_buffer_size(stream, bytes)?))
-                            .and_then(|()| done(0))?;
+                        sockopt::set_socket_recv_buffer_size(&listener, bytes)?;
+                        for stream in &open {
+                            sockopt::set_socket_recv_buffer_size(stream, bytes)?;
+                        }
+                        done(0)?;
                     }
                     Some(("hold", millis)) => {
                         let first = open.first().ok_or_else(|| bad("nothing was accepted"))?;
