@@ -70,8 +70,27 @@ fn pressure(window: Duration) -> Outcome {
 /// that opens and closes them.
 pub struct Closer {
     pub lab: Lab,
-    _peer: Actor,
+    peer: Actor,
     pub closer: Actor,
+}
+
+/// Orphans outlive their namespace's name: the peer hears them again, so that they end.
+impl Drop for Closer {
+    fn drop(&mut self) {
+        let ended = || {
+            self.lab.client.nft("flush ruleset")?;
+            for _ in 0..50 {
+                if orphans(&self.lab.server)? == 0 {
+                    return Ok(true);
+                }
+                sleep(Duration::from_millis(100));
+            }
+            Outcome::Ok(false)
+        };
+        if !matches!(ended(), Ok(true)) {
+            eprintln!("orphans are left, to {}", self.peer.comm());
+        }
+    }
 }
 
 pub fn unheard(connections: u64) -> Outcome<Closer> {
@@ -83,18 +102,18 @@ pub fn unheard(connections: u64) -> Outcome<Closer> {
     server.ask("accept")?;
     lab.client.nft("add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; }")?;
     closer.ask("write 100 100")?;
-    Ok(Closer { lab, _peer: server, closer })
+    Ok(Closer { lab, peer: server, closer })
 }
 
 /// Oracle: connections that were closed, and that the kernel still lists.
 fn many_orphans(count: u64, severity: &str, window: Duration) -> Outcome {
     let _guard = guard::lower("net/ipv4/tcp_max_orphans", MAX_ORPHANS)?;
-    let Closer { lab, mut closer, .. } = unheard(count)?;
-    let seen = observe(&lab.server, window, || {
-        closer.ask("hangup all")?;
+    let mut fault = unheard(count)?;
+    let seen = observe(&fault.lab.server, window, || {
+        fault.closer.ask("hangup all")?;
         // The kernel counts them ten times a second.
         sleep(Duration::from_millis(150));
-        orphans(&lab.server)
+        orphans(&fault.lab.server)
     })?;
     if seen.told != count {
         return again(format_args!("of {count} closed connections {} are orphans", seen.told));
@@ -111,16 +130,16 @@ fn many_orphans(count: u64, severity: &str, window: Duration) -> Outcome {
 fn too_many_orphans(window: Duration) -> Outcome {
     const COUNT: u64 = MAX_ORPHANS + 60;
     let _guard = guard::lower("net/ipv4/tcp_max_orphans", MAX_ORPHANS)?;
-    let Closer { lab, mut closer, .. } = unheard(COUNT)?;
-    let seen = observe(&lab.server, window, || {
-        closer.ask(&format!("hangup {}", MAX_ORPHANS + 10))?;
+    let mut fault = unheard(COUNT)?;
+    let seen = observe(&fault.lab.server, window, || {
+        fault.closer.ask(&format!("hangup {}", MAX_ORPHANS + 10))?;
         sleep(Duration::from_millis(150));
-        closer.ask("hangup all")?;
+        fault.closer.ask("hangup all")?;
         sleep(Duration::from_millis(150));
         Ok(())
     })?;
-    let reset = COUNT - orphans(&lab.server)?;
-    let after = Counters::read(&lab.server)?;
+    let reset = COUNT - orphans(&fault.lab.server)?;
+    let after = Counters::read(&fault.lab.server)?;
     if after.get("TcpExt.TCPAbortOnMemory") != seen.after.get("TcpExt.TCPAbortOnMemory") {
         return again("some were reset after the window");
     }
