@@ -41,8 +41,9 @@ pub fn limit(seen: &Observed, connection: &Connection) -> Limit {
     }
 }
 
-/// The maximum that kernels before 6.18 begin with where memory is not scarce.
-const USUAL_MAXIMUM: u64 = 6_291_456;
+/// What kernels give a connection at first, since 4.20, and at most, before 6.18, where memory is not scarce.
+const USUAL_START: u64 = 131_072;
+const USUAL_MOST: u64 = 6_291_456;
 
 /// Suggests what gives `worst` a larger buffer. `count` connections are as full.
 pub fn enlarge(seen: &Observed, worst: &Connection, count: u64, finding: &mut Finding) {
@@ -50,9 +51,12 @@ pub fn enlarge(seen: &Observed, worst: &Connection, count: u64, finding: &mut Fi
     match limit(seen, worst) {
         Limit::Maximum => {
             finding.why += "; the kernel let the buffer grow as far as net.ipv4.tcp_rmem allows";
-            let to =
-                |present: &[u64]| vec![0, 0, present.last().map_or(0, |max| max.saturating_mul(2)).max(USUAL_MAXIMUM)];
-            let why = "twice the present maximum, and no less than most kernels begin with";
+            let to = |present: &[u64]| {
+                let most = present.last().copied().unwrap_or(0);
+                let start = if most < USUAL_MOST { USUAL_START } else { 0 };
+                vec![0, start, most.saturating_mul(2).max(USUAL_MOST)]
+            };
+            let why = "twice the present maximum, and no less than what kernels begin with";
             finding.suggest(seen.raise_all(&RMEM, to, why, |more| more.saturating_mul(count)));
             finding.refuse("net.core.rmem_max", "it only caps SO_RCVBUF, which these connections do not use");
         }
