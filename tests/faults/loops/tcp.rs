@@ -43,7 +43,8 @@ pub fn max_syn_backlog(lab: &Lab) -> Outcome<Fault> {
     half_open(lab, "TcpExt.ListenDrops", "net/ipv4/tcp_max_syn_backlog", "1024")
 }
 
-/// Connections that bring more at once than the buffer takes, to a reader that pauses.
+/// Connections that bring more at once than the buffer takes, to a reader that pauses. They begin with what their listener
+/// had when it was made.
 pub fn rmem(lab: &Lab) -> Outcome<Fault> {
     lab.server.set("net/ipv4/tcp_rmem", "4096 16384 16384")?;
     let local = Family::V4.server(PORT).to_string();
@@ -52,7 +53,7 @@ pub fn rmem(lab: &Lab) -> Outcome<Fault> {
     Ok(Fault {
         counter: "TcpExt.TCPToZeroWindowAdv",
         setting: "net/ipv4/tcp_rmem",
-        waits: false,
+        waits: true,
         remembers: Duration::ZERO,
         victim: Box::new(move |lab| Actor::start(&lab.server, "nsd-server", "tcp-server", &[&address, "64"])),
         drive: Box::new(move |server| {
