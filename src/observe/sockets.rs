@@ -18,12 +18,14 @@ pub const SOCK_DIAG: &str = "sock_diag sockets";
 /// window if something moved that they explain; at its start only if it ever did, so that a later loss can be told from
 /// what was lost before.
 pub fn connections_tell(first: Option<&Snapshot>, now: &Snapshot) -> bool {
-    CONNECTIONS_TELL.iter().any(|counter| {
+    CONNECTIONS_TELL.iter().any(|(counter, least)| {
         let value = now.sum(counter).unwrap_or(0);
         match (counter.kind, first) {
-            (Kind::Gauge, _) => value >= counter.quiet_below,
-            (Kind::Total, Some(first)) => first.sum(counter).is_some_and(|before| value > before),
-            (Kind::Total, None) => value > 0,
+            (Kind::Gauge, _) => value >= *least,
+            (Kind::Total, Some(first)) => {
+                first.sum(counter).is_some_and(|before| value.saturating_sub(before) >= *least)
+            }
+            (Kind::Total, None) => value >= *least,
         }
     })
 }

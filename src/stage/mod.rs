@@ -51,21 +51,23 @@ pub static RECEIVE: &[&Stage] = &[
 /// The send path, as far as something can be turned on it.
 pub static SEND: &[&Stage] = &[&egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
 
-/// Counters that the single TCP connections explain: where one of them moved, those are worth the reading.
-pub static CONNECTIONS_TELL: &[&Counter] = &[
-    &tcp_listen::REQ_Q_FULL_DO_COOKIES,
-    &tcp_listen::REQ_Q_FULL_DROP,
-    &tcp_in::BACKLOG_DROP,
-    &tcp_in::RCV_PRUNED,
-    &tcp_in::OFO_PRUNED,
-    &tcp_in::RCV_Q_DROP,
-    &tcp_in::OFO_DROP,
-    &tcp_in::ZERO_WINDOW_DROP,
-    &tcp_in::TO_ZERO_WINDOW_ADV,
-    &socket_memory::TCP_MEM,
-    &socket_memory::TCP_ORPHAN,
-    &socket_memory::TCP_MEMORY_PRESSURES,
-    &socket_memory::TCP_ABORT_ON_MEMORY,
+/// What the single TCP connections explain: they are worth the reading where one of these counters moved, or one of these
+/// gauges is so high.
+pub static CONNECTIONS_TELL: &[(&Counter, u64)] = &[
+    (&tcp_listen::REQ_Q_FULL_DO_COOKIES, 1),
+    (&tcp_listen::REQ_Q_FULL_DROP, 1),
+    (&tcp_in::BACKLOG_DROP, 1),
+    (&tcp_in::PRUNE_CALLED, 1),
+    (&tcp_in::RCV_PRUNED, 1),
+    (&tcp_in::OFO_PRUNED, 1),
+    (&tcp_in::RCV_Q_DROP, 1),
+    (&tcp_in::OFO_DROP, 1),
+    (&tcp_in::ZERO_WINDOW_DROP, 1),
+    (&tcp_in::TO_ZERO_WINDOW_ADV, 1),
+    (&socket_memory::TCP_MEMORY_PRESSURES, 1),
+    (&socket_memory::TCP_ABORT_ON_MEMORY, 1),
+    // A quarter of a gigabyte.
+    (&socket_memory::TCP_MEM, 65_536),
 ];
 
 /// Every stage, in the order of the paths.

@@ -19,7 +19,7 @@ counters! {
     UDP_MEM = SOCKSTAT.gauge("UDP_mem", Unit::Pages);
     /// TCP connections that no process holds any more but that still have data to send, of the whole machine.
     /// net/ipv4/proc.c sockstat_seq_show().
-    TCP_ORPHAN = SOCKSTAT.gauge("TCP_orphan", Unit::Sockets).quiet_below(256);
+    TCP_ORPHAN = SOCKSTAT.gauge("TCP_orphan", Unit::Sockets).quiet_below(16);
     /// TCP sockets that hold memory, of the whole machine. net/ipv4/proc.c sockstat_seq_show().
     TCP_ALLOC = SOCKSTAT.gauge("TCP_alloc", Unit::Sockets);
     /// Times that TCP came under memory pressure: over the middle value of net.ipv4.tcp_mem.

@@ -47,9 +47,16 @@ pub struct Measured {
 pub struct Symptom {
     /// In all.
     pub lost: u64,
+    /// How often its first sign was counted, for what loses nothing; 0 if that is a state and no event.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub counted: u64,
     /// By sockets, by the address they are bound to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_address: BTreeMap<String, u64>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a change did.
@@ -112,6 +119,8 @@ impl Measured {
     pub fn add(&mut self, finding: &Finding) {
         let symptom = self.symptoms.entry(finding.id.clone()).or_default();
         symptom.lost = symptom.lost.saturating_add(finding.lost);
+        let sign = finding.evidence.first().filter(|sign| finding.lost == 0 && sign.per_second.is_some());
+        symptom.counted = symptom.counted.saturating_add(sign.map_or(0, |sign| sign.delta));
         for victim in &finding.victims {
             let local = victim.local.clone().unwrap_or_default();
             let lost = symptom.by_address.entry(local).or_default();
@@ -131,6 +140,12 @@ impl Measured {
             }
         };
         step.findings.iter().filter_map(|rule| self.symptoms.get(rule)).map(of).fold(0, u64::saturating_add)
+    }
+
+    /// How often per second the sign of what the step was made for was counted, where nothing is lost.
+    fn counted(&self, step: &Step) -> f64 {
+        let symptoms = step.findings.iter().filter_map(|rule| self.symptoms.get(rule));
+        symptoms.map(|symptom| symptom.counted as f64).sum::<f64>() / self.seconds.max(0.001)
     }
 
     fn share(&self, packets: u64) -> f64 {
@@ -159,10 +174,14 @@ pub fn judge(step: &Step, before: &Measured, after: &Measured, alive: impl Fn(u6
     }
     let (share_was, share_is) = (before.share(was), after.share(is));
     let still = step.findings.iter().any(|rule| after.symptoms.contains_key(rule));
-    // A warning before anything is lost: what counts is whether it is still given.
-    let verdict = if was == 0 && is == 0 {
-        if still { Verdict::NoEffect } else { Verdict::Helped }
-    } else if share_is > share_was * ROSE_TO + NOISE {
+    // A warning before anything is lost: what counts is whether it is still given, and for as many events.
+    if was == 0 && is == 0 {
+        let (often, now) = (before.counted(step), after.counted(step));
+        let verdict = if !still || now < often * FELL_TO { Verdict::Helped } else { Verdict::NoEffect };
+        let counted = format!("; its sign was counted {often:.1} times a second before, {now:.1} times after");
+        return judged(verdict, if often > 0.0 { &counted } else { "" });
+    }
+    let verdict = if share_is > share_was * ROSE_TO + NOISE {
         Verdict::Hurt
     } else if share_is <= share_was * FELL_TO {
         Verdict::Helped
@@ -222,7 +241,7 @@ mod tests {
 
     fn window(arrived: u64, symptom: u64, elsewhere: u64) -> Measured {
         let by_address = BTreeMap::from([("0.0.0.0:53".into(), symptom)]);
-        let symptoms = BTreeMap::from([(RULE.into(), Symptom { lost: symptom, by_address })]);
+        let symptoms = BTreeMap::from([(RULE.into(), Symptom { lost: symptom, by_address, counted: 0 })]);
         Measured { seconds: 1.0, arrived, lost: symptom + elsewhere, symptoms, ..Measured::default() }
     }
 
@@ -265,7 +284,9 @@ mod tests {
     #[test]
     fn losses_of_another_cause_do_not_count() {
         let mut after = window(10_000, 0, 0);
-        after.symptoms.insert(RULE.into(), Symptom { lost: 900, by_address: [("[::]:514".into(), 900)].into() });
+        after
+            .symptoms
+            .insert(RULE.into(), Symptom { lost: 900, by_address: [("[::]:514".into(), 900)].into(), counted: 0 });
         after.lost = 900;
         let mut before = after.clone();
         before.symptoms.get_mut(RULE).unwrap().by_address.insert("0.0.0.0:53".into(), 1_000);
@@ -283,6 +304,17 @@ mod tests {
         let before = window(10_000, 0, 0);
         assert_eq!(verdict(before.clone(), before.clone()), Verdict::NoEffect);
         assert_eq!(verdict(before, Measured { symptoms: BTreeMap::new(), ..window(10_000, 0, 0) }), Verdict::Helped);
+    }
+
+    #[test]
+    fn fewer_signs_of_what_loses_nothing_are_a_help() {
+        let signs = |counted| {
+            let mut window = window(10_000, 0, 0);
+            window.symptoms.get_mut(RULE).unwrap().counted = counted;
+            window
+        };
+        assert_eq!(verdict(signs(30), signs(2)), Verdict::Helped);
+        assert_eq!(verdict(signs(30), signs(29)), Verdict::NoEffect);
     }
 
     #[test]

@@ -86,9 +86,19 @@ impl Counters {
 
 /// Handshakes that wait for the client's last ACK.
 pub fn half_open(namespace: &Namespace) -> Outcome<u64> {
-    const SYN_RECV: &str = "03";
-    let of = |text: &str| text.lines().filter(|line| line.split_whitespace().nth(3) == Some(SYN_RECV)).count() as u64;
+    in_state(namespace, &["03"])
+}
+
+/// TCP sockets in one of these states (include/net/tcp_states.h).
+fn in_state(namespace: &Namespace, states: &[&str]) -> Outcome<u64> {
+    let is = |line: &&str| line.split_whitespace().nth(3).is_some_and(|state| states.contains(&state));
+    let of = |text: &str| text.lines().filter(is).count() as u64;
     Ok(namespace.inside(|| Ok(of(&net("tcp")?) + of(&net("tcp6")?)))?)
+}
+
+/// Connections that no process holds any more, with data or the end of it still to send: FIN_WAIT1, LAST_ACK, CLOSING.
+pub fn orphans(namespace: &Namespace) -> Outcome<u64> {
+    in_state(namespace, &["04", "09", "0B"])
 }
 
 /// Below `thread-self`: `/proc/net` is the main thread's namespace.

@@ -52,8 +52,8 @@ fn no_route(family: Family, window: Duration) -> Outcome {
     let (far, bits) = if family == Family::V4 { ("10.99.0.1", 32) } else { ("fd00:99::1", 128) };
     batch(&lab.client.name, &[format!("addr add {far}/{bits} dev {CLIENT_DEVICE} nodad")])?;
     // All that goes to the server is sent from there.
-    let (net, src) = if family == Family::V4 { ("10.77.0.0/30", far) } else { ("fd00:77::/64", far) };
-    batch(&lab.client.name, &[format!("route replace {net} dev {CLIENT_DEVICE} src {src}")])?;
+    let server = family.server(0).ip();
+    batch(&lab.client.name, &[format!("route replace {server}/{bits} dev {CLIENT_DEVICE} src {far}")])?;
     let local = family.server(PORT).to_string();
     let server = Actor::start(&lab.server, "nsd-server", "tcp-server", &[&local, "128"])?;
     let mut client = Actor::start(&lab.client, "nsd-client", "tcp-client", &[])?;

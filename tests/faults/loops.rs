@@ -3,6 +3,8 @@
 //!
 //! Oracle: the kernel's own counter of the loss, over a few rounds of the same load.
 
+mod tcp;
+
 use std::process::Output;
 use std::thread::sleep;
 use std::time::Duration;
@@ -41,16 +43,25 @@ pub fn cases() -> Vec<Case> {
     const STEERED: &[Need] = &[Need::Namespaces, Need::Nft, Need::TwoCpus, Need::MachineWide];
     vec![
         Case::new("loops::somaxconn", HERE, |_| closed_loop(None, somaxconn)),
-        Case::new("loops::rmem_default", MACHINE, |_| closed_loop(Some(212_992), rmem_default)),
-        Case::new("loops::rmem_max", MACHINE, |_| closed_loop(Some(100_000), rmem_max)),
-        Case::new("loops::nf_conntrack_max", TRACKED, |_| closed_loop(Some(50), conntrack_max)),
-        Case::new("loops::netdev_max_backlog", STEERED, |_| closed_loop(Some(16), max_backlog)),
+        Case::new("loops::rmem_default", MACHINE, |_| closed_loop(Some("212992"), rmem_default)),
+        Case::new("loops::rmem_max", MACHINE, |_| closed_loop(Some("100000"), rmem_max)),
+        Case::new("loops::nf_conntrack_max", TRACKED, |_| closed_loop(Some("50"), conntrack_max)),
+        Case::new("loops::netdev_max_backlog", STEERED, |_| closed_loop(Some("16"), max_backlog)),
+        Case::new("loops::tcp_syncookies", &[Need::Namespaces, Need::Nft], |_| closed_loop(None, tcp::syncookies)),
+        Case::new("loops::tcp_max_syn_backlog", &[Need::Namespaces, Need::Nft], |_| {
+            closed_loop(None, tcp::max_syn_backlog)
+        }),
+        Case::new("loops::tcp_rmem", HERE, |_| closed_loop(None, tcp::rmem)),
+        Case::new("loops::tcp_mem", MACHINE, |_| closed_loop(Some(&tcp::low_pressure()?), tcp::mem)),
+        Case::new("loops::tcp_max_orphans", &[Need::Namespaces, Need::Nft, Need::MachineWide], |_| {
+            closed_loop(Some("8"), tcp::max_orphans)
+        }),
         Case::new("loops::rps_cpus", &[Need::Namespaces, Need::Nft, Need::TwoCpus], |_| closed_loop(None, rps_cpus)),
     ]
 }
 
 /// `lowered` is the value of a machine-wide setting for the time of the test.
-fn closed_loop(lowered: Option<u32>, fault: fn(&Lab) -> Outcome<Fault>) -> Outcome {
+fn closed_loop(lowered: Option<&str>, fault: fn(&Lab) -> Outcome<Fault>) -> Outcome {
     let lab = Lab::new()?;
     let mut fault = fault(&lab)?;
     let _guard = lowered.map(|value| guard::lower(fault.setting, value)).transpose()?;
@@ -76,8 +87,11 @@ fn closed_loop(lowered: Option<u32>, fault: fn(&Lab) -> Outcome<Fault>) -> Outco
     let mut checks = Checks::default();
     let verdict = if fault.waits { "pending:" } else { "helped:" };
     checks.that(text(&tuned).contains(verdict), format_args!("no verdict '{verdict}'"));
-    let number = |text: String| text.parse::<u64>().unwrap_or(0);
-    checks.that(number(value()?) > number(old.clone()), format_args!("{} is {} after {old}", fault.setting, value()?));
+    // Limits go up; a mask may go either way, and that it was the right one the loss shows.
+    let numbers = |text: &str| text.split_whitespace().map(str::parse::<u64>).collect::<Result<Vec<_>, _>>().ok();
+    let (before, after) = (numbers(&old), numbers(&value()?));
+    let moved = if knob.contains("cpu") { after != before } else { after > before };
+    checks.that(moved, format_args!("{} is {} after {old}", fault.setting, value()?));
     restart(fault.waits, &mut victim, &fault.victim, &lab)?;
     let still = rounds(&lab, fault.counter, &mut fault.drive, &mut victim)?;
     checks.that(still * 20 <= lost, format_args!("{still} lost after the change, {lost} before"));

@@ -17,7 +17,8 @@
 //! - `observe`: one window: counters, program, traffic, counters, and whether all of it fell inside
 //!
 //! Faults, one file a rule:
-//! - `udp_buffer`, `accept_queue`, `syn_queue`, `listen_drops`, `backlog`, `conntrack`, `rp_filter`
+//! - `udp_buffer`, `accept_queue`, `syn_queue`, `listen_drops`, `tcp_receive`, `tcp_memory`,
+//!   `backlog`, `conntrack`, `rp_filter`
 //! - `firewall`, `forward`: a loss that no rule of these explains must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `namespaces`: whose counters these are
@@ -54,6 +55,8 @@ mod report;
 mod rp_filter;
 mod sweep;
 mod syn_queue;
+mod tcp_memory;
+mod tcp_receive;
 mod tool;
 mod tune;
 mod udp_buffer;
@@ -84,6 +87,8 @@ fn test() {
         accept_queue::cases(),
         syn_queue::cases(),
         listen_drops::cases(),
+        tcp_receive::cases(),
+        tcp_memory::cases(),
         backlog::cases(),
         conntrack::cases(),
         rp_filter::cases(),

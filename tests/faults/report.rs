@@ -94,8 +94,13 @@ impl<'a> Finding<'a> {
         let Some(suggestion) = all.first() else { return };
         checks.same(&format!("{knob}: from"), Some(from), suggestion["from"].as_str());
         checks.same(&format!("{knob}: scope"), Some(scope), suggestion["scope"].as_str());
-        let number = |key: &str| suggestion[key].as_str().and_then(|text| text.parse::<u64>().ok());
-        checks.that(number("to") > number("from"), format_args!("{knob}: {} is no raise", suggestion["to"]));
+        let numbers = |key: &str| -> Vec<u64> {
+            let words = suggestion[key].as_str().unwrap_or_default().split(' ');
+            words.filter_map(|word| word.parse().ok()).collect()
+        };
+        let (from, to) = (numbers("from"), numbers("to"));
+        let grew = to.len() == from.len() && to != from && to.iter().zip(&from).all(|(to, from)| to >= from);
+        checks.that(grew, format_args!("{knob}: {} is no raise", suggestion["to"]));
     }
 
     pub fn appliable(&self) -> Vec<&'a str> {

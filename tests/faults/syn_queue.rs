@@ -64,8 +64,10 @@ fn fault(family: Family) -> Outcome<Fault> {
 pub fn burst(lab: &Lab, client: &mut Actor, local: &str) -> Outcome<u64> {
     let before = syns(&lab.client)?;
     client.ask(&format!("burst {local} {BURST}"))?;
-    let taken = half_open(&lab.server)?;
-    Ok((syns(&lab.client)? - before).saturating_sub(taken))
+    let (sent, taken) = (syns(&lab.client)? - before, half_open(&lab.server)?);
+    // None is sent again.
+    client.ask("abandon")?;
+    Ok(sent.saturating_sub(taken))
 }
 
 /// What must not be blamed: the accept queue is as good as empty, and no cause is told twice.

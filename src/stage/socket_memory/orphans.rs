@@ -47,6 +47,9 @@ fn orphans(count: u64) -> Observed {
 /// A connection that gets nowhere is cut off from this share on (net/ipv4/tcp_timer.c tcp_out_of_resources()).
 const CUT_OFF: u64 = 4;
 
+/// What is usual on a machine with little memory.
+const USUAL: u64 = 8_192;
+
 /// There are so many that connections are cut off for it.
 pub fn too_many(seen: &Observed) -> bool {
     let most = seen.changes.gauge(&TCP_ORPHAN).map_or(0, |(most, _)| most);
@@ -81,8 +84,11 @@ fn many(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     if cut_off > 0 {
         finding.evidence.push(seen.evidence(&TCP_ABORT_ON_MEMORY, None));
     }
-    let to = power_of_two(most.max(limit).max(most.saturating_mul(CUT_OFF)).saturating_add(1));
-    let why = "so many that the present ones are less than a quarter; better that there are fewer of them";
+    // Those that were reset would be orphans, too. Memory for many times the usual limit is not to be had.
+    let wanted = most.saturating_add(cut_off).saturating_mul(CUT_OFF).saturating_add(1);
+    let to = power_of_two(wanted.max(limit.saturating_add(1))).min(limit.saturating_mul(2).max(USUAL));
+    let why = "so many that the present ones and those that were reset are less than a quarter, at most twice the present \
+               number; better that there are fewer of them";
     // An orphan's queue may hold as much as tcp_orphan_retries lets it; the kernel's own estimate is 64 KiB.
     finding.suggest(seen.raise(&MAX_ORPHANS, to, why, |more| more.saturating_mul(64 << 10)));
     let elsewhere = "up to 60 s, what waits for the peer's FIN is no orphan but an entry of TIME_WAIT";

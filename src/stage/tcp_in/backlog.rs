@@ -1,9 +1,10 @@
 //! Segments that came while a process held their socket, more than the socket's backlog takes.
 
-use super::buffer::{DECIDE, Limit, RMEM, enlarge, limit, victims};
+use super::buffer::{DECIDE, Limit, RMEM, enlarge, limit, restart, victims};
 use super::{BACKLOG_DROP, IN_SEGS};
 use crate::model::{
-    Connection, Connections, Example, Finding, Instance, Observed, Rule, Scope, Severity, Sockets, Threshold,
+    Connection, Connections, Example, Finding, Instance, Observed, Rule, Scope, Severity, Sockets, Suggestion,
+    Threshold,
 };
 
 pub static DROPS: Rule = Rule {
@@ -82,20 +83,19 @@ fn drops(seen: &Observed, rule: &Rule) -> Vec<Finding> {
         worst.local, worst.remote, worst.buffer
     );
     finding.instance = Instance::Socket { socket: worst.local.to_string() };
-    match limit(seen, worst) {
-        Limit::Start => {
-            let count = victims.len() as u64;
-            let buffer = u64::from(worst.buffer);
-            let to = |present: &[u64]| vec![0, present.get(1).map_or(0, |start| start.saturating_mul(2))];
-            let why = "twice what each begins with, so that twice as much may wait";
-            let suggestion = seen.raise_all(&RMEM, to, why, |_| 0).map(|suggestion| {
-                let memory_bytes = buffer.saturating_mul(count);
-                crate::model::Suggestion { memory_bytes, waits: true, ..suggestion }
-            });
-            finding.suggest(suggestion);
-        }
-        _ => enlarge(seen, worst, victims.len() as u64, &mut finding),
-    }
+    let (worst, count) = (*worst, victims.len() as u64);
     finding.victims = victims.into_iter().map(|(_, victim)| victim).collect();
+    match limit(seen, &worst) {
+        // Whatever it has grown to since, it began small.
+        Limit::Start | Limit::Unknown => {
+            let to = |present: &[u64]| vec![0, present.get(1).map_or(0, |start| start.saturating_mul(2))];
+            let why =
+                "twice what each begins with, unless its application sets SO_RCVBUF: so that twice as much may wait";
+            let memory_bytes = u64::from(worst.buffer).saturating_mul(count);
+            let suggestion = seen.raise_all(&RMEM, to, why, |_| 0);
+            restart(seen, suggestion.map(|suggestion| Suggestion { memory_bytes, ..suggestion }), &mut finding);
+        }
+        _ => enlarge(seen, &worst, count, &mut finding),
+    }
     vec![finding]
 }

@@ -1,6 +1,8 @@
 //! What limits a connection's receive buffer, and what may be done about it: shared by the rules on full buffers.
 
-use crate::model::{Connection, Finding, Instance, Knob, Memory, Observed, Place, Risk, Scope, Victim};
+use std::net::SocketAddr;
+
+use crate::model::{Connection, Finding, Instance, Knob, Memory, Observed, Place, Risk, Scope, Suggestion, Victim};
 use crate::stage::udp_in::{RMEM_MAX, SO_RCVBUF};
 
 /// The settings that decide about it.
@@ -41,19 +43,27 @@ pub fn limit(seen: &Observed, connection: &Connection) -> Limit {
     }
 }
 
-/// The maximum that kernels before 6.18 begin with where memory is not scarce.
-const USUAL_MAXIMUM: u64 = 6_291_456;
+/// What kernels give a connection at first, since 4.20, and at most, before 6.18, where memory is not scarce.
+const USUAL_START: u64 = 131_072;
+const USUAL_MOST: u64 = 6_291_456;
 
 /// Suggests what gives `worst` a larger buffer. `count` connections are as full.
 pub fn enlarge(seen: &Observed, worst: &Connection, count: u64, finding: &mut Finding) {
     let buffer = u64::from(worst.buffer);
     match limit(seen, worst) {
         Limit::Maximum => {
-            finding.why += "; the kernel let the buffer grow as far as net.ipv4.tcp_rmem allows";
-            let to =
-                |present: &[u64]| vec![0, 0, present.last().map_or(0, |max| max.saturating_mul(2)).max(USUAL_MAXIMUM)];
-            let why = "twice the present maximum, and no less than most kernels begin with";
-            finding.suggest(seen.raise_all(&RMEM, to, why, |more| more.saturating_mul(count)));
+            finding.why += "; that is as far as net.ipv4.tcp_rmem lets the kernel grow it";
+            let most = |present: &[u64]| present.last().map_or(0, |most| most.saturating_mul(2)).max(USUAL_MOST);
+            let why = "twice the present maximum, and no less than what kernels begin with";
+            let memory = |more: u64| more.saturating_mul(count);
+            let began = seen.settings.numbers(&RMEM.path()).is_some_and(|all| all.get(1) == Some(&buffer));
+            if began {
+                // It could not grow at all: what it begins with is what binds.
+                let suggestion = seen.raise_all(&RMEM, |present| vec![0, USUAL_START, most(present)], why, memory);
+                restart(seen, suggestion, finding);
+            } else {
+                finding.suggest(seen.raise_all(&RMEM, |present| vec![0, 0, most(present)], why, memory));
+            }
             finding.refuse("net.core.rmem_max", "it only caps SO_RCVBUF, which these connections do not use");
         }
         Limit::Fixed => {
@@ -91,6 +101,19 @@ pub fn enlarge(seen: &Observed, worst: &Connection, count: u64, finding: &mut Fi
     }
 }
 
+/// Adds a suggestion for what connections begin with. An accepted one begins with what its listener had when that was made
+/// (net/ipv4/tcp.c tcp_init_sock(), net/core/sock.c sk_clone_lock()), so it is the listener that must be made anew.
+pub fn restart(seen: &Observed, suggestion: Result<Suggestion, String>, finding: &mut Finding) {
+    finding.suggest(suggestion.map(|suggestion| Suggestion { waits: true, ..suggestion }));
+    for victim in &mut finding.victims {
+        let port = victim.local.as_ref().and_then(|local| local.parse().ok()).map(|local: SocketAddr| local.port());
+        let listeners = seen.sockets.as_ref().map(|sockets| &sockets.by_port);
+        if let Some(listener) = port.and_then(|port| listeners?.get(&port)) {
+            victim.cookie = listener.cookie;
+        }
+    }
+}
+
 /// The connections that dropped segments, as victims, and how many each; `lost` in all, by this cause. A connection counts
 /// duplicates as dropped too: where there are more of them than losses, who lost how many can't be told.
 pub fn victims(seen: &Observed, lost: u64, fits: impl Fn(&Connection) -> bool) -> Vec<(Connection, Victim)> {
@@ -122,7 +145,8 @@ pub static RMEM: Knob = Knob {
     formula: "most = 2 x bytes per second x round trip in seconds; connections x most not above a quarter of the memory",
     risk: Risk::Medium,
     harm: "each connection whose reader is slow may hold the most; long queues here; tidying up a large one takes long",
-    takes_effect: "the most at once, as the application reads; the start for new connections",
+    takes_effect: "the most at once, as the application reads; the start with a new listener, or a new connection of ours: \
+                   restart the application",
     waits: false,
     memory: Memory::Tcp,
     keep: "sysctl.d",

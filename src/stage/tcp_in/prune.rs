@@ -103,11 +103,13 @@ fn pruned(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let losers = if lost > 0 { victims(seen, lost, |_| true) } else { Vec::new() };
     let connections = seen.sockets.as_ref().and_then(|sockets| sockets.connections.as_ref());
     let full = || connections.and_then(|connections| connections.full.first()).copied();
-    match losers.first().map(|(worst, _)| *worst).or_else(full) {
+    let (worst, count) = (losers.first().map(|(worst, _)| *worst).or_else(full), losers.len().max(1) as u64);
+    finding.victims = losers.into_iter().map(|(_, victim)| victim).collect();
+    match worst {
         Some(worst) => {
             finding.why += &format!("; the buffer of {} to {} holds {} bytes", worst.local, worst.remote, worst.buffer);
             finding.instance = Instance::Socket { socket: worst.local.to_string() };
-            enlarge(seen, &worst, losers.len().max(1) as u64, &mut finding);
+            enlarge(seen, &worst, count, &mut finding);
         }
         None => {
             finding.no_setting_helps = Some(
@@ -117,6 +119,5 @@ fn pruned(seen: &Observed, rule: &Rule) -> Vec<Finding> {
             );
         }
     }
-    finding.victims = losers.into_iter().map(|(_, victim)| victim).collect();
     vec![finding]
 }

@@ -1,5 +1,6 @@
 //! What a process inside a namespace does. It never decides anything: it obeys orders and counts.
 
+mod held;
 mod tcp;
 mod udp;
 

@@ -1,11 +1,12 @@
-//! TCP: a server that accepts when told to, and a client whose connects can be counted one by one.
+//! TCP: a server that accepts and reads when told to, and a client whose connects can be counted one by one.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
 use super::{Event, bad, done, number, wait};
@@ -15,8 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `ADDRESS BACKLOG`
 ///
-/// Orders: `accept` (all that wait; answers with how many), `close` (all that were accepted), `sink` (accepts one and reads it to its end; answers with
-/// the bytes).
+/// Orders: `accept` (all that wait; answers with how many), `close` (all that were accepted), `sink` (accepts one and reads
+/// it to its end; answers with the bytes), `read` (what there is on all that were accepted; answers with the bytes),
+/// `shrink BYTES` (their receive buffers, and those of
+/// later ones), `hold MS` (keeps the first one's socket in a recv() for so long).
 pub fn server(args: &[String]) -> io::Result<()> {
     let [address, backlog] = args else { return Err(bad("tcp-server")) };
     let address: SocketAddr = number(Some(address))?;
@@ -46,10 +49,40 @@ pub fn server(args: &[String]) -> io::Result<()> {
                     listener.set_nonblocking(false)?;
                     done(sink(&listener.accept()?.0)?)?;
                 }
-                _ => return Err(bad(&order)),
+                "read" => done(open.iter().map(take).sum::<io::Result<u64>>()?)?,
+                order => match order.split_once(' ') {
+                    Some(("shrink", bytes)) => {
+                        let bytes = number(Some(bytes))?;
+                        sockopt::set_socket_recv_buffer_size(&listener, bytes)?;
+                        for stream in &open {
+                            sockopt::set_socket_recv_buffer_size(stream, bytes)?;
+                        }
+                        done(0)?;
+                    }
+                    Some(("hold", millis)) => {
+                        let first = open.first().ok_or_else(|| bad("nothing was accepted"))?;
+                        done(super::held::receive(first, Duration::from_millis(number(Some(millis))?))?)?;
+                    }
+                    _ => return Err(bad(order)),
+                },
             },
             Event::End => return Ok(()),
             Event::Readable | Event::Nothing => {}
+        }
+    }
+}
+
+/// Reads what there is.
+fn take(mut stream: &TcpStream) -> io::Result<u64> {
+    stream.set_nonblocking(true)?;
+    let mut buffer = vec![0; 256 << 10];
+    let mut total = 0;
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(length) => total += length as u64,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(total),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -66,7 +99,9 @@ fn sink(mut stream: &TcpStream) -> io::Result<u64> {
 }
 
 /// Orders: `fill TO N` (connects one after the other, each to its end), `burst TO N` (only starts to connect),
-/// `abandon` (gives up what `burst` started; the kernel then sends no further SYN), `bulk TO BYTES`.
+/// `abandon` (gives up what `burst` started; the kernel then sends no further SYN), `bulk TO BYTES`, `write BYTES PIECE`
+/// (on each connection that was made, in pieces that are a segment of their own, as much as it takes without waiting;
+/// answers with the bytes), `hangup N|all` (closes so many of them).
 pub fn client(args: &[String]) -> io::Result<()> {
     let [] = args else { return Err(bad("tcp-client")) };
     done(0)?;
@@ -96,6 +131,15 @@ pub fn client(args: &[String]) -> io::Result<()> {
                 pending.clear();
                 done(0)?;
             }
+            ["write", bytes, piece] => {
+                let (bytes, piece) = (number(Some(bytes))?, number(Some(piece))?);
+                done(open.iter().map(|stream| write(stream, bytes, piece)).sum::<io::Result<u64>>()?)?;
+            }
+            ["hangup", count] => {
+                let count = if count == "all" { open.len() } else { number(Some(count))? };
+                open.drain(..count.min(open.len())).for_each(drop);
+                done(count as u64)?;
+            }
             ["bulk", to, bytes] => done(bulk(number(Some(to))?, number(Some(bytes))?)?)?,
             _ => return Err(bad(&order)),
         }
@@ -120,6 +164,21 @@ fn bulk(to: SocketAddr, bytes: usize) -> io::Result<u64> {
         left -= stream.write(&block[..left.min(block.len())])?;
     }
     Ok(bytes as u64)
+}
+
+fn write(mut stream: &TcpStream, bytes: usize, piece: usize) -> io::Result<u64> {
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    let block = vec![0xaa; piece];
+    let mut left = bytes;
+    while left > 0 {
+        match stream.write(&block[..left.min(piece)]) {
+            Ok(length) => left -= length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((bytes - left) as u64)
 }
 
 fn family(address: SocketAddr) -> AddressFamily {
