@@ -1,8 +1,9 @@
-//! Which rule or chain of nftables or iptables dropped a packet, by the counters before and after the window.
+//! Which rule or chain of nftables or iptables dropped a packet: as the kernel was seen to evaluate them, else by their
+//! counters before and after the window.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::possible::{Grown, Possible, Twice, possibles};
+use super::possible::{Grown, Possible, Twice, of_nftables, of_xtables};
 use super::site::{Site, tell};
 use super::solve::{Row, Solved, solve};
 use crate::model::{Drop, Layer, Means, Policy, Share};
@@ -19,13 +20,22 @@ pub struct Sites {
     frees_itself: bool,
 }
 
-/// Names what dropped the packets of these rows, all of one namespace, by its rules at the beginning and at the end.
-pub fn attribute(drops: &mut [&mut Drop], begin: &Twice, end: &Twice, sites: &mut Sites) {
-    let possibles = possibles(begin, end);
+/// Names what dropped the packets of these rows, all of one namespace, by its rules at the beginning and at the end, and
+/// by what its chains were seen to drop, where that was seen.
+pub fn attribute(
+    drops: &mut [&mut Drop],
+    (begin, end): (&Twice, &Twice),
+    seen: Option<Vec<Possible>>,
+    sites: &mut Sites,
+) {
+    let mut possibles = seen.unwrap_or_else(|| of_nftables(begin, end));
+    possibles.extend(of_xtables(begin, end));
     let mut grown: Vec<Grown> = possibles.iter().map(|possible| possible.grown.unwrap_or_default()).collect();
     let unsure = end.early.unsure() || end.late.unsure();
     sites.frees_itself |= drops.iter().any(|drop| is_in_chain(drop));
-    if !unsure {
+    // A chain of which it is not known whether it was a rule or the policy teaches nothing.
+    let known = possibles.iter().all(|possible| possible.refuser.verdict.is_some());
+    if !unsure && known {
         learn(&mut sites.policies, drops, &possibles);
     }
     // Where the place says that nftables dropped it there is less to choose from: those come first.
@@ -54,7 +64,7 @@ pub fn attribute(drops: &mut [&mut Drop], begin: &Twice, end: &Twice, sites: &mu
             let fits: Vec<&Possible> = row.fits.iter().map(|&at| &possibles[at]).collect();
             let shares = solved.shares.iter().map(|&(at, count)| Share {
                 count,
-                by: Means::Counter,
+                by: possibles[at].by,
                 refuser: possibles[at].refuser.clone(),
             });
             let layer = match solved.shares.iter().all(|&(at, _)| possibles[at].xtables) {

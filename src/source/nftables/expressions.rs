@@ -51,6 +51,18 @@ pub enum Verdict {
     Other,
 }
 
+impl Verdict {
+    /// The word for one that loses packets; none for the others.
+    pub fn word(&self) -> Option<&'static str> {
+        match self {
+            Verdict::Drop => Some("drop"),
+            Verdict::Reject => Some("reject"),
+            Verdict::Map => Some("verdict map"),
+            Verdict::Jump(_) | Verdict::Other => None,
+        }
+    }
+}
+
 /// Which packets a rule can be about; what is absent is not asked, or in a way that is not understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {

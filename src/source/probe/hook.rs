@@ -1,6 +1,7 @@
 //! One program at one hook.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::Ebpf;
 use aya::programs::raw_trace_point::RawTracePointLinkId;
@@ -16,8 +17,7 @@ pub struct Hook {
     program: &'static str,
     name: String,
     link: Option<Link>,
-    /// What the kernel had counted when the window began.
-    before: Counted,
+    runs: Runs,
 }
 
 enum Link {
@@ -47,7 +47,7 @@ impl Hook {
             _ => return Err(Refusal::new(format!("the object has no program {program}"), "this is a fault of ours")),
         };
         let link = Some(link.map_err(|error| refused(tracepoint, error))?);
-        Ok(Hook { program, name: format!("{way}/{tracepoint}"), link, before: Counted::default() })
+        Ok(Hook { program, name: format!("{way}/{tracepoint}"), link, runs: Runs::default() })
     }
 
     /// Takes it away from its hook: from now on the maps stand still.
@@ -62,12 +62,31 @@ impl Hook {
 
     /// What it did since this was last asked, or since it was attached. `timed` if the kernel took the time.
     pub fn did(&mut self, ebpf: &Ebpf, timed: bool) -> Probe {
-        let now = self.counted(ebpf);
-        let since = now.map(|now| now.since(self.before));
-        self.before = now.unwrap_or(self.before);
+        let program = match ebpf.program(self.program) {
+            Some(Program::BtfTracePoint(own)) => own.fd().ok(),
+            Some(Program::RawTracePoint(own)) => own.fd().ok(),
+            _ => None,
+        };
+        self.runs.did(&self.name, program.map(|program| program.as_fd()), timed)
+    }
+}
+
+/// What the kernel had counted of a program when the window began.
+#[derive(Default)]
+pub struct Runs(Counted);
+
+impl Runs {
+    /// What the program did since this was last asked.
+    pub fn did(&mut self, name: &str, program: Option<BorrowedFd>, timed: bool) -> Probe {
+        let now = program.and_then(|program| {
+            let path = format!("/proc/thread-self/fdinfo/{}", program.as_raw_fd());
+            Some(counted(&std::fs::read_to_string(path).ok()?))
+        });
+        let since = now.map(|now| now.since(self.0));
+        self.0 = now.unwrap_or(self.0);
         let hits = since.filter(|_| timed).map(|since| since.hits);
         Probe {
-            name: self.name.clone(),
+            name: name.into(),
             attached: true,
             reason: (!timed).then(|| "what it costs is not known: needs CAP_SYS_ADMIN".into()),
             hits,
@@ -78,16 +97,6 @@ impl Hook {
                 .map(|(since, hits)| (since.nanoseconds as f64 / hits as f64 * 10.0).round() / 10.0),
             verifier: Vec::new(),
         }
-    }
-
-    fn counted(&self, ebpf: &Ebpf) -> Option<Counted> {
-        let fd = match ebpf.program(self.program)? {
-            Program::BtfTracePoint(own) => own.fd().ok()?,
-            Program::RawTracePoint(own) => own.fd().ok()?,
-            _ => return None,
-        };
-        let path = format!("/proc/thread-self/fdinfo/{}", fd.as_fd().as_raw_fd());
-        Some(counted(&std::fs::read_to_string(path).ok()?))
     }
 }
 
@@ -121,15 +130,7 @@ pub fn refused(hook: &str, error: ProgramError) -> Refusal {
             if io_error.kind() == std::io::ErrorKind::PermissionDenied && verifier_log.to_string().trim().is_empty() {
                 return forbidden(&io_error.to_string());
             }
-            let log = verifier_log.to_string();
-            let mut lines: Vec<String> =
-                log.lines().rev().filter(|line| !line.trim().is_empty()).take(8).map(str::to_owned).collect();
-            lines.reverse();
-            Refusal {
-                what: format!("the kernel refuses the program for {hook}: {io_error}"),
-                todo: "-v shows what its verifier says; 'netstat-deep rx' works without".into(),
-                verifier: lines,
-            }
+            not_loaded(hook, &io_error, &verifier_log.to_string())
         }
         ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
             Refusal::new(format!("this kernel has no hook {hook}"), "'netstat-deep rx' works without")
@@ -138,6 +139,18 @@ pub fn refused(hook: &str, error: ProgramError) -> Refusal {
             format!("the program for {hook} can't be attached: {error}"),
             "'netstat-deep rx' works without",
         ),
+    }
+}
+
+/// The verifier refused a program, or something before it did; `log` is what it wrote.
+pub fn not_loaded(hook: &str, error: &io::Error, log: &str) -> Refusal {
+    let mut lines: Vec<String> =
+        log.lines().rev().filter(|line| !line.trim().is_empty()).take(8).map(str::to_owned).collect();
+    lines.reverse();
+    Refusal {
+        what: format!("the kernel refuses the program for {hook}: {error}"),
+        todo: "-v shows what its verifier says; 'netstat-deep rx' works without".into(),
+        verifier: lines,
     }
 }
 

@@ -98,7 +98,7 @@ impl HookProbe {
                 .and_then(|program| Hook::attach(&mut ebpf, program, spec.tracepoint, types));
             match attached {
                 Ok(hook) => hooks.push(hook),
-                Err(refusal) => missing.push(attempt::missing(spec.tracepoint, &refusal)),
+                Err(refusal) => missing.push(attempt::missing(attempt::TYPED, spec.tracepoint, &refusal)),
             }
         }
         Ok(HookProbe { ebpf, hooks, missing })

@@ -5,9 +5,12 @@ pub mod attempt;
 mod bytes;
 pub mod drops;
 pub mod event;
+mod function;
 mod hook;
 pub mod hooks;
 mod map;
+mod sys;
+pub mod verdicts;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -22,6 +25,7 @@ use super::text;
 use crate::model::Probe;
 use drops::{DropProbe, Wanted};
 use hooks::HookProbe;
+use verdicts::VerdictProbe;
 
 /// Where the kernel shows its types, and those of its modules.
 const TYPES: &str = "/sys/kernel/btf";
@@ -45,6 +49,8 @@ impl Refusal {
 
 /// What the kernel's types say, kept only as long as programs are being loaded: it is large.
 pub(crate) struct Types {
+    /// As the kernel gives them.
+    bytes: Vec<u8>,
     /// As the loader wants them.
     loader: AyaBtf,
     /// The arguments of the hooks asked for; absent for a hook that this kernel does not have.
@@ -74,7 +80,7 @@ impl Types {
         let reset_reasons = reset_reasons.collect();
         drop(btf);
         let loader = AyaBtf::parse(&bytes, Endianness::default()).map_err(|e| unreadable(e.to_string()))?;
-        Ok(Types { loader, arguments, names, reset_reasons })
+        Ok(Types { bytes, loader, arguments, names, reset_reasons })
     }
 
     pub(crate) fn arguments(&self, tracepoint: &str) -> Option<&[String]> {
@@ -88,6 +94,8 @@ pub struct Probes {
     pub drops: DropProbe,
     /// What counters lack; or why not.
     pub hooks: Result<HookProbe, Refusal>,
+    /// Which rule of the firewall refused.
+    pub verdicts: VerdictProbe,
     /// Why resets are sent, by number.
     pub reset_reasons: HashMap<u32, String>,
     /// As long as this is open, the kernel takes the time of every program.
@@ -105,8 +113,9 @@ impl Probes {
         // Before a program runs for the first time, so that no run is left out.
         let stats = enable_stats(Stats::RunTime).ok();
         let hooks = HookProbe::attach(&types);
+        let verdicts = VerdictProbe::attach(&types);
         let drops = DropProbe::attach(wanted, &types)?;
-        Ok(Probes { drops, hooks, reset_reasons: types.reset_reasons, stats })
+        Ok(Probes { drops, hooks, verdicts, reset_reasons: types.reset_reasons, stats })
     }
 
     /// Stops counting; what was counted can still be read.
@@ -115,6 +124,7 @@ impl Probes {
         if let Ok(hooks) = &mut self.hooks {
             hooks.detach();
         }
+        self.verdicts.detach();
     }
 
     /// What each program did since this was last asked, the drop probe first.
@@ -124,6 +134,7 @@ impl Probes {
         if let Ok(hooks) = &mut self.hooks {
             did.extend(hooks.did(timed));
         }
+        did.extend(self.verdicts.did(timed));
         did
     }
 }
