@@ -9,6 +9,7 @@ mod possible;
 mod seen;
 mod site;
 mod solve;
+mod tables;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -18,7 +19,7 @@ use crate::source::place::{self, Place};
 use crate::source::probe::verdicts::VerdictProbe;
 use crate::source::settings;
 use attached::Attached;
-use possible::{Possible, Rules, Twice};
+use possible::{Rules, Twice};
 use seen::Seen;
 
 /// Namespaces whose rules are read before a window, at most.
@@ -92,7 +93,7 @@ impl Refusals {
         let place = places.find(|place| place.inode() == Some(inode)).ok_or("the namespace is gone")?;
         let rules = self.begin.get(&inode).zip(self.end.get(&inode));
         let now = rules.map(|(_, end)| &end.late);
-        let seen = self.seen.chains(inode, now.unwrap_or(&Rules::default()));
+        let seen = self.seen.in_namespace(inode, now.unwrap_or(&Rules::default()));
         let sites = &mut self.sites;
         place.inside(|| in_here(rules, seen, sites, drops)).map_err(|error| error.to_string())?
     }
@@ -128,7 +129,7 @@ fn late(all: &mut HashMap<u32, Twice>) {
 /// For drops of the calling thread's namespace.
 fn in_here(
     rules: Option<(&Twice, &Twice)>,
-    seen: Option<Vec<Possible>>,
+    seen: netfilter::Verdicts,
     sites: &mut netfilter::Sites,
     drops: Vec<&mut Drop>,
 ) -> Result<(), String> {
@@ -139,7 +140,7 @@ fn in_here(
         let unread = Twice::default();
         match rules {
             Some(rules) => netfilter::attribute(&mut filtered, rules, seen, sites),
-            None if seen.is_some() => netfilter::attribute(&mut filtered, (&unread, &unread), seen, sites),
+            None if seen.chains.is_some() => netfilter::attribute(&mut filtered, (&unread, &unread), seen, sites),
             // Asked once more for the reason.
             None => result = Rules::read().and(Err("the rules were not read before the window".into())),
         }

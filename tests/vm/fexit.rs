@@ -95,9 +95,27 @@ table ip p {
 }
 END";
 
+/// What iptables of the old kind is called here.
+const OLD: &str = "/usr/bin/iptables-legacy";
+
+/// Two rules for two addresses: whose counter tells of which protocol's packets is not known, but that they were of this
+/// table is.
+const OLD_RULES: &str = "\
+ip addr add 10.78.0.5/32 dev va
+ip addr add 10.78.0.6/32 dev va
+ip -n peer route add 10.78.0.4/30 via 10.78.0.1
+iptables-legacy -A INPUT -d 10.78.0.5 -j DROP
+iptables-legacy -A INPUT -d 10.78.0.6 -j DROP";
+const OLD_UDP: [u64; 2] = [19, 7];
+const PINGS: u64 = 3;
+
 /// Inside.
 pub fn play() {
     shell(RULES);
+    let old = Path::new(OLD).exists();
+    if old {
+        shell(OLD_RULES);
+    }
     during("fexit", program(&["drops", "--json", "-i", "300s"]), Child::holds_probe, || {
         for Fault { from_peer: peer, to, count, .. } in FAULTS {
             let count = count.to_string();
@@ -107,13 +125,21 @@ pub fn play() {
                 assert!(own().args([FLAG, to, &count]).status().unwrap().success());
             }
         }
+        if old {
+            from_peer(&["10.78.0.5:6000", &OLD_UDP[0].to_string()]);
+            from_peer(&["10.78.0.6:6000", &OLD_UDP[1].to_string()]);
+            shell(&format!("ip netns exec peer ping -c {PINGS} -W 1 10.78.0.5 >/dev/null || true"));
+        }
     });
     let handles = program_output("nft", &["-a", "list", "ruleset"]);
     // Whether this kernel describes the types of its modules.
     let described = Path::new("/sys/kernel/btf/nf_tables").exists();
     let left = netstat_deep::source::bpf_programs::names().len();
-    let truth = json!({"rules": handles, "described": described, "left": left});
+    let truth = json!({"rules": handles, "described": described, "left": left, "old": old});
     fs::write("/out/fexit-truth.json", truth.to_string()).unwrap();
+    if old {
+        shell("iptables-legacy -F");
+    }
     shell("nft flush ruleset; echo 0 >/proc/sys/net/ipv4/ip_forward");
 }
 
@@ -122,7 +148,8 @@ fn program_output(name: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub const ALL: [(&str, Judge); 1] = [("rules_without_counters", |boot| rules(boot.guest()?))];
+pub const ALL: [(&str, Judge); 2] =
+    [("rules_without_counters", |boot| rules(boot.guest()?)), ("tables_of_the_old_kind", |boot| tables(boot.guest()?))];
 
 /// Every rule and the policy, to the packet, where the kernel lets programs look on; else that is told, and nobody is
 /// blamed for what is not known.
@@ -134,7 +161,7 @@ fn rules(guest: &Guest) -> Result<(), String> {
     same(&looked["attached"], &truth["described"])?;
     // Nothing is left behind that looks on.
     same(&truth["left"], &0.into())?;
-    let told = told(&report)?;
+    let told = told(&report, "nftables")?;
     if truth["described"] == false {
         let reason = looked["reason"].as_str().unwrap_or_default();
         same(&(reason.contains("nf_tables"), told.iter().any(|share| share["by"] == "fexit")), &(true, false))?;
@@ -158,11 +185,28 @@ fn rules(guest: &Guest) -> Result<(), String> {
     same(&all, &FAULTS.iter().map(|fault| fault.count).sum())
 }
 
-/// What is known to have refused packets in netfilter, with how many.
-fn told(report: &Value) -> Result<Vec<Value>, String> {
+/// The table, to the packet, where the counters of its rules leave open which of them it was.
+fn tables(guest: &Guest) -> Result<(), String> {
+    let (report, truth) = (guest.json("fexit.json")?, guest.json("fexit-truth.json")?);
+    if truth["old"] == false || truth["described"] == false {
+        return Ok(());
+    }
+    let mut told = told(&report, "iptables")?;
+    told.sort_by_key(|share| share["count"].as_u64());
+    let counts: Vec<u64> = told.iter().filter_map(|share| share["count"].as_u64()).collect();
+    same(&counts, &vec![PINGS, OLD_UDP.iter().sum()])?;
+    for share in &told {
+        let words = ["by", "tool", "table", "chain", "hook"].map(|field| share[field].as_str().unwrap_or_default());
+        same(&words, &["fexit", "iptables-legacy", "filter", "INPUT", "input"])?;
+    }
+    Ok(())
+}
+
+/// What of a layer is known to have refused packets, with how many.
+fn told(report: &Value, layer: &str) -> Result<Vec<Value>, String> {
     let rows = report["drops"].as_array().ok_or("no drops")?.iter();
     let mut told = Vec::new();
-    for row in rows {
+    for row in rows.filter(|row| row["policy"]["layer"] == layer) {
         let policy = &row["policy"];
         match policy["shares"].as_array() {
             Some(shares) => told.extend(shares.iter().cloned()),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::possible::{Grown, Possible, Twice, of_nftables, of_xtables};
 use super::site::{Site, tell};
 use super::solve::{Row, Solved, solve};
+use super::tables;
 use crate::model::{Drop, Layer, Means, Policy, Share};
 
 /// Candidates named, at most.
@@ -20,15 +21,24 @@ pub struct Sites {
     frees_itself: bool,
 }
 
+/// What was seen as the kernel decided.
+#[derive(Default)]
+pub struct Verdicts {
+    /// All that chains of nftables dropped; nothing if that was not seen.
+    pub chains: Option<Vec<Possible>>,
+    /// What tables of iptables of the old kind dropped, as far as it was seen.
+    pub tables: Vec<Possible>,
+}
+
 /// Names what dropped the packets of these rows, all of one namespace, by its rules at the beginning and at the end, and
 /// by what its chains were seen to drop, where that was seen.
 pub fn attribute(
     drops: &mut [&mut Drop],
     (begin, end): (&Twice, &Twice),
-    seen: Option<Vec<Possible>>,
+    Verdicts { chains, tables }: Verdicts,
     sites: &mut Sites,
 ) {
-    let mut possibles = seen.unwrap_or_else(|| of_nftables(begin, end));
+    let mut possibles = chains.unwrap_or_else(|| of_nftables(begin, end));
     possibles.extend(of_xtables(begin, end));
     let mut grown: Vec<Grown> = possibles.iter().map(|possible| possible.grown.unwrap_or_default()).collect();
     let unsure = end.early.unsure() || end.late.unsure();
@@ -59,8 +69,10 @@ pub fn attribute(
                 Row { count: drop.count, fits, open }
             })
             .collect();
-        let solved = solve(&asked, &mut grown);
-        for ((drop, row), solved) in rows.iter_mut().zip(&asked).zip(solved) {
+        let mut solved = solve(&asked, &mut grown);
+        let of_tables = if in_chain { &[][..] } else { &tables };
+        let of_tables = tables::tell(&rows, &mut solved, &possibles, of_tables);
+        for (((drop, row), solved), of_tables) in rows.iter_mut().zip(&asked).zip(solved).zip(of_tables) {
             let fits: Vec<&Possible> = row.fits.iter().map(|&at| &possibles[at]).collect();
             let shares = solved.shares.iter().map(|&(at, count)| Share {
                 count,
@@ -69,11 +81,11 @@ pub fn attribute(
             });
             let layer = match solved.shares.iter().all(|&(at, _)| possibles[at].xtables) {
                 _ if in_chain => Layer::Nftables,
-                _ if solved.shares.is_empty() => Layer::Netfilter,
+                _ if solved.shares.is_empty() && of_tables.is_empty() => Layer::Netfilter,
                 true => Layer::Iptables,
                 false => Layer::Nftables,
             };
-            let shares = shares.collect();
+            let shares = shares.chain(of_tables).collect();
             drop.policy = Some(policy(layer, shares, &solved, &fits, in_chain && !unsure));
         }
     }

@@ -211,14 +211,15 @@ fn all_four(counts: [Option<u64>; 4]) -> Option<[u64; 4]> {
 }
 
 /// Tables that iptables made: their chains are called as iptables calls them (nft_xt_builtin_init(), iptables/nft.c).
-pub fn tools(rules: &Ruleset, legacy: bool) -> HashMap<(u8, &String), &'static str> {
+pub fn tools(rules: &Ruleset, old: bool) -> HashMap<(u8, &String), &'static str> {
     let own = |chain: &&Chain| {
         let name = chain.hook.as_ref().map(|hook| hook_name(chain.id.family, hook.number).to_uppercase());
         name.as_ref() == Some(&chain.id.chain)
     };
-    let tool = |chain: &'_ Chain| match chain.id.family {
-        NFPROTO_IPV4 => Some(if legacy { "iptables-legacy" } else { "iptables" }),
-        NFPROTO_IPV6 => Some(if legacy { "ip6tables-legacy" } else { "ip6tables" }),
+    let tool = |chain: &'_ Chain| match (chain.id.family, old) {
+        (NFPROTO_IPV4, false) => Some("iptables"),
+        (NFPROTO_IPV6, false) => Some("ip6tables"),
+        (family @ (NFPROTO_IPV4 | NFPROTO_IPV6), true) => Some(legacy(family)),
         _ => None,
     };
     let chains = rules.chains.iter().filter(own);
@@ -286,6 +287,11 @@ fn entries(rules: &Ruleset) -> HashMap<ChainId, Vec<Entry>> {
         }
     }
     found
+}
+
+/// The command for tables of the old kind.
+pub fn legacy(family: u8) -> &'static str {
+    if family == NFPROTO_IPV6 { "ip6tables-legacy" } else { "iptables-legacy" }
 }
 
 /// What nft calls a family.

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::super::words::protocol;
-use super::possible::{Entry, Grown, NFPROTO_BRIDGE, Possible, Rules, family, hook_name, network, tools};
+use super::netfilter;
+use super::possible::{Entry, Grown, NFPROTO_BRIDGE, Possible, Rules, family, hook_name, legacy, network, tools};
 use crate::model::{Layer, Means, Refuser, SourceStatus};
 use crate::source::nftables::{ChainId, Rule};
 use crate::source::probe::verdicts::{Place, Verdict, VerdictProbe, Verdicts, What};
@@ -72,27 +73,28 @@ impl Seen {
         self.end[1].unkept.saturating_sub(self.begin[0].unkept)
     }
 
-    /// What chains of a namespace have refused in the window, in the words of its rules as far as those are known. Nothing
-    /// if that was not seen, or not all of it.
-    pub fn chains(&self, netns: u32, rules: &Rules) -> Option<Vec<Possible>> {
-        if !self.chains || self.failed.is_some() || self.unkept() > 0 {
-            return None;
+    /// What was refused in a namespace in the window, in the words of its rules as far as those are known.
+    pub fn in_namespace(&self, netns: u32, rules: &Rules) -> netfilter::Verdicts {
+        if self.failed.is_some() || self.unkept() > 0 {
+            return netfilter::Verdicts::default();
         }
         let four = [&self.begin[0], &self.begin[1], &self.end[0], &self.end[1]];
-        let all: HashSet<&Verdict> = four.iter().flat_map(|seen| seen.refused.keys()).collect();
-        let chains = all.into_iter().filter(|verdict| verdict.what != What::Table && verdict.place.netns == netns);
+        let here = |verdict: &&Verdict| verdict.place.netns == netns;
+        let all: HashSet<&Verdict> = four.iter().flat_map(|seen| seen.refused.keys()).filter(here).collect();
         let words = Words::of(rules);
-        let possibles = chains.filter_map(|verdict| {
+        let possible = |verdict: &Verdict| {
             let grown = Grown::of(four.map(|seen| seen.refused.get(verdict).copied().unwrap_or(0)))?;
             (grown.most > 0).then(|| self.possible(verdict, grown, &words))
-        });
-        let mut possibles: Vec<Possible> = possibles.collect();
+        };
+        let mut possibles: Vec<Possible> = all.into_iter().filter_map(possible).collect();
         possibles.sort_by_key(|possible| possible.refuser.label(Layer::Nftables));
-        Some(possibles)
+        let (tables, chains) = possibles.into_iter().partition(|possible| possible.xtables);
+        netfilter::Verdicts { chains: self.chains.then_some(chains), tables }
     }
 
     fn possible(&self, verdict: &Verdict, grown: Grown, words: &Words) -> Possible {
         let is_policy = verdict.what == What::Policy && self.policies;
+        let xtables = verdict.what == What::Table;
         let hook = hook_name(verdict.family, verdict.hook.into());
         let device = Some(verdict.device.clone());
         // A bridge's packet may be of the port or of the bridge.
@@ -112,10 +114,15 @@ impl Seen {
             words.add(&mut refuser, verdict, table, chain);
             (refuser.table, refuser.chain) = (Some(table.clone()), Some(chain.clone()));
         }
+        if xtables {
+            refuser.tool = Some(legacy(verdict.family).into());
+            refuser.chain = Some(hook.to_uppercase());
+            refuser.priority = None;
+        }
         Possible {
             refuser,
             is_policy,
-            xtables: false,
+            xtables,
             grown: Some(grown),
             by: Means::Fexit,
             entries: vec![Entry { name: hook, priority: verdict.priority, device: None }],
@@ -182,7 +189,7 @@ mod tests {
         let rule = verdict(What::Rule, 17, "eth0");
         let before = verdict(What::Rule, 6, "eth0");
         let seen = seen(&[(rule.clone(), 3), (before.clone(), 9)], &[(rule, 10), (before, 9)]);
-        let chains = seen.chains(7, &Rules::default()).unwrap();
+        let chains = seen.in_namespace(7, &Rules::default()).chains.unwrap();
         let [only] = &chains[..] else { panic!("{}", chains.len()) };
         assert_eq!(only.refuser.label(Layer::Nftables), "nft inet t i handle 4");
         assert_eq!((only.grown, only.by), (Some(Grown { least: 7, most: 7 }), Means::Fexit));
@@ -190,16 +197,25 @@ mod tests {
         let tcp = Drop { protocol: Some("tcp".into()), ..Drop::example("NETFILTER_DROP", 7) };
         let elsewhere = Drop { device: Some("eth1".into()), ..Drop::example("NETFILTER_DROP", 7) };
         assert!(!only.fits(&tcp) && !only.fits(&elsewhere));
-        assert!(seen.chains(8, &Rules::default()).unwrap().is_empty());
+        assert!(seen.in_namespace(8, &Rules::default()).chains.unwrap().is_empty());
     }
 
     #[test]
     fn a_policy_is_blamed_only_if_every_rule_would_be_seen() {
         let mut seen = seen(&[], &[(Verdict { rule: 0, ..verdict(What::Policy, 17, "") }, 5)]);
-        let label = |seen: &Seen| seen.chains(7, &Rules::default()).unwrap()[0].refuser.label(Layer::Nftables);
-        assert_eq!(label(&seen), "nft inet t i policy drop");
+        let refuser = |seen: &Seen| seen.in_namespace(7, &Rules::default()).chains.unwrap()[0].refuser.clone();
+        assert_eq!(refuser(&seen).label(Layer::Nftables), "nft inet t i policy drop");
         seen.policies = false;
-        assert_eq!(seen.chains(7, &Rules::default()).unwrap()[0].refuser.verdict, None);
+        assert_eq!(refuser(&seen).label(Layer::Nftables), "nft inet t i");
+    }
+
+    #[test]
+    fn a_table_of_the_old_kind_is_told_by_its_own_tool() {
+        let table = Verdict { rule: 0, family: 2, ..verdict(What::Table, 17, "eth0") };
+        let seen = seen(&[], &[(table, 5)]);
+        let verdicts = seen.in_namespace(7, &Rules::default());
+        assert!(verdicts.chains.unwrap().is_empty());
+        assert_eq!(verdicts.tables[0].refuser.label(Layer::Iptables), "iptables-legacy t INPUT");
     }
 
     #[test]
@@ -207,7 +223,7 @@ mod tests {
         let mut seen = seen(&[], &[(verdict(What::Rule, 17, ""), 5)]);
         assert!(seen.trouble().is_none());
         seen.end[1].unkept = 1;
-        assert!(seen.chains(7, &Rules::default()).is_none());
+        assert!(seen.in_namespace(7, &Rules::default()).chains.is_none());
         assert!(seen.trouble().unwrap().reason.unwrap().contains("1 packets"));
         seen.chains = false;
         assert!(seen.trouble().is_none());
