@@ -32,6 +32,8 @@ pub fn cases() -> Vec<Case> {
         Case::new("drops::policy_of_a_chain", nft, chain_policy),
         Case::new("drops::policy_without_counter", nft, without_counter),
         Case::new("drops::policy_counter_too_early", nft, counter_too_early),
+        Case::new("drops::policy_named_counter", nft, named_counter),
+        Case::new("drops::policy_shared_counter", nft, shared_counter),
         Case::new("drops::policy_across_the_window", nft, across),
         Case::new("drops::policy_iptables", iptables, iptables_rule),
         Case::new("drops::policy_iptables_of_the_old_kind", old, old_iptables),
@@ -232,6 +234,35 @@ fn counter_too_early(window: Duration) -> Outcome {
          add rule inet t i counter udp dport {PORT} drop comment \"early\""
     ))?;
     not_claimed(&lab, window, "early")
+}
+
+/// The counter stands by itself, and this rule alone names it.
+fn named_counter(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    lab.server.nft(&format!(
+        "add table inet t; add counter inet t c; add counter inet t other; \
+         add chain inet t i {{ type filter hook input priority 0; }}; \
+         add rule inet t i udp dport {PORT} counter name c drop comment \"by name\"; \
+         add rule inet t i udp dport 9 counter name other drop"
+    ))?;
+    let seen = observe(&lab.server, window, || from_client(&lab, Family::V4, &[(PORT, 85)]))?;
+    let mut checks = Checks::default();
+    let row = seen.check(&mut checks, REASON, "harmful", "netfilter", 85)?;
+    let policy = policy(row, &mut checks, "nftables", means(&seen.report, "counter"));
+    checks.same("comment", Some("by name"), policy["comment"].as_str());
+    checks.same("handle", Some(handle(&lab.server, "by name")?), policy["handle"].as_u64());
+    checks.done(&seen.report)
+}
+
+/// What two rules count together tells of neither.
+fn shared_counter(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    lab.server.nft(&format!(
+        "add table inet t; add counter inet t c; add chain inet t i {{ type filter hook input priority 0; }}; \
+         add rule inet t i tcp dport {PORT} counter name c drop comment \"not this one\"; \
+         add rule inet t i udp dport {PORT} counter name c drop comment \"shared\""
+    ))?;
+    not_claimed(&lab, window, "shared")
 }
 
 /// A flood that begins before the window and ends behind it: the counters are not read at the same instant as the drops. No
