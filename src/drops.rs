@@ -84,11 +84,11 @@ impl DropWatch {
     /// Attaches the probe; the first window begins.
     pub fn begin(wanted: Wanted, only: Only) -> Result<Self, Refusal> {
         let mut probes = Probes::attach(wanted)?;
-        let mut refusals = Refusals::begin(only.netns);
+        let mut refusals = Refusals::begin(only.netns, &probes.verdicts);
         // What was dropped until the firewall's counters were read belongs to no window: they could not explain it.
         let before = probes.drops.read().unwrap_or_default();
         probes.did();
-        refusals.begun();
+        refusals.begun(&probes.verdicts);
         let hits = probes.hooks.as_ref().ok().and_then(|hooks| hooks.read().ok()).unwrap_or_default().0;
         let hits = hits.into_iter().map(|(hit, (count, _))| (hit, count)).collect();
         let (begun, symbols) = (Instant::now(), HashMap::new());
@@ -116,7 +116,8 @@ impl DropWatch {
     /// Reads the firewall's counters where packets were lost, before the counts that end the window.
     fn read_rules(&mut self) -> io::Result<()> {
         let so_far = since(&self.probes.drops.read()?, &self.before);
-        self.refusals.ending(&so_far.rows.keys().map(|key| key.netns).filter(|&netns| netns != 0).collect());
+        let namespaces = so_far.rows.keys().map(|key| key.netns).filter(|&netns| netns != 0).collect();
+        self.refusals.ending(&namespaces, &self.probes.verdicts);
         Ok(())
     }
 
@@ -150,7 +151,7 @@ impl DropWatch {
         let counts = self.probes.drops.read()?;
         let (now, ended) = (Instant::now(), Timestamp::now());
         let probes = self.probes.did();
-        self.refusals.ended();
+        self.refusals.ended(&self.probes.verdicts);
         let seconds = (now - self.begun).as_secs_f64();
         self.begun = now;
         let grown = since(&counts, &self.before);

@@ -3,13 +3,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netstat_deep::source::nftables::{Ruleset, Verdict, chain, rule};
+use netstat_deep::source::nftables::{Ruleset, Verdict, chain, object, rule};
 
 fuzz_target!(|bytes: &[u8]| {
     // A byte that is no text is printed as four.
     let most = bytes.len() * 4;
     if let Some(chain) = chain(bytes) {
         assert!(!chain.id.table.is_empty() && chain.id.table.len() + chain.id.chain.len() <= most);
+    }
+    if let Some(Some(counter)) = object(bytes) {
+        assert!(counter.name.len() + counter.table.len() <= most);
     }
     let mut rules = Ruleset::default();
     let sound = rules.take(bytes);

@@ -1,22 +1,26 @@
 //! Which layer refused a packet, and which rule or program in it: for drops whose reason is a policy.
 //!
-//! The surest means would be to look on as the kernel evaluates a chain (fexit on nft_do_chain() and ipt_do_table(), where
-//! it allows that): it would stand before [`netfilter::attribute`], and leave to it what it did not see.
+//! The surest means is to look on as the kernel evaluates a chain ([`seen`]), where it allows that; else the counters of
+//! rules are left.
 
 mod attached;
 mod netfilter;
 mod possible;
+mod seen;
 mod site;
 mod solve;
+mod tables;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use crate::model::{Drop, Layer, Means, Policy, Refuser, SettingFile, SourceStatus};
 use crate::source::place::{self, Place};
+use crate::source::probe::verdicts::VerdictProbe;
 use crate::source::settings;
 use attached::Attached;
 use possible::{Rules, Twice};
+use seen::Seen;
 
 /// Namespaces whose rules are read before a window, at most.
 const NAMESPACES: usize = 256;
@@ -29,6 +33,7 @@ const SINGLES: usize = 1024;
 pub struct Refusals {
     begin: HashMap<u32, Twice>,
     end: HashMap<u32, Twice>,
+    seen: Seen,
     sites: netfilter::Sites,
     /// What was found out for single packets that look alike, in this window.
     singles: HashMap<Alike, Option<Policy>>,
@@ -39,25 +44,28 @@ type Alike = [Option<String>; 7];
 
 impl Refusals {
     /// Before the first counts: of one namespace or of all that can be found.
-    pub fn begin(netns: Option<u32>) -> Self {
+    pub fn begin(netns: Option<u32>, verdicts: &VerdictProbe) -> Self {
         let begin = gather(netns.map_or(NAMESPACES, |_| 1), |inode| netns.is_none_or(|netns| netns == inode));
         let begin = begin.into_iter().map(|(inode, early)| (inode, Twice { early, ..Twice::default() })).collect();
-        Refusals { begin, ..Refusals::default() }
+        Refusals { begin, seen: Seen::begin(verdicts), ..Refusals::default() }
     }
 
     /// After the first counts.
-    pub fn begun(&mut self) {
+    pub fn begun(&mut self, verdicts: &VerdictProbe) {
+        self.seen.begun(verdicts);
         late(&mut self.begin);
     }
 
     /// Before the last counts, of the namespaces that have lost packets.
-    pub fn ending(&mut self, namespaces: &HashSet<u32>) {
+    pub fn ending(&mut self, namespaces: &HashSet<u32>, verdicts: &VerdictProbe) {
         let early = gather(namespaces.len(), |inode| namespaces.contains(&inode));
         self.end = early.into_iter().map(|(inode, early)| (inode, Twice { early, ..Twice::default() })).collect();
+        self.seen.ending(verdicts);
     }
 
     /// After the last counts.
-    pub fn ended(&mut self) {
+    pub fn ended(&mut self, verdicts: &VerdictProbe) {
+        self.seen.ended(verdicts);
         late(&mut self.end);
     }
 
@@ -73,7 +81,7 @@ impl Refusals {
                 None => continue,
             }
         }
-        let mut sources = Vec::new();
+        let mut sources: Vec<SourceStatus> = self.seen.trouble().into_iter().collect();
         for (inode, drops) in by_namespace {
             let start = Instant::now();
             if let Err(reason) = self.in_namespace(inode, drops) {
@@ -84,6 +92,7 @@ impl Refusals {
         self.singles.clear();
         // The end of this window is the beginning of the next.
         self.begin.extend(std::mem::take(&mut self.end));
+        self.seen.next();
         sources
     }
 
@@ -108,7 +117,7 @@ impl Refusals {
             }
             // What can't be read is told with the totals.
             (_, Some(inode)) => {
-                let _ = within(inode, || in_here(None, &mut self.sites, vec![drop]));
+                let _ = within(inode, || in_here(None, netfilter::Verdicts::default(), &mut self.sites, vec![drop]));
             }
             (_, None) => {}
         }
@@ -119,8 +128,10 @@ impl Refusals {
 
     fn in_namespace(&mut self, inode: u32, drops: Vec<&mut Drop>) -> Result<(), String> {
         let rules = self.begin.get(&inode).zip(self.end.get(&inode));
+        let now = rules.map(|(_, end)| &end.late);
+        let seen = self.seen.in_namespace(inode, now.unwrap_or(&Rules::default()));
         let sites = &mut self.sites;
-        within(inode, || in_here(rules, sites, drops))
+        within(inode, || in_here(rules, seen, sites, drops))
     }
 }
 
@@ -159,13 +170,20 @@ fn late(all: &mut HashMap<u32, Twice>) {
 }
 
 /// For drops of the calling thread's namespace.
-fn in_here(rules: Option<(&Twice, &Twice)>, sites: &mut netfilter::Sites, drops: Vec<&mut Drop>) -> Result<(), String> {
+fn in_here(
+    rules: Option<(&Twice, &Twice)>,
+    seen: netfilter::Verdicts,
+    sites: &mut netfilter::Sites,
+    drops: Vec<&mut Drop>,
+) -> Result<(), String> {
     let (mut filtered, mut others): (Vec<&mut Drop>, Vec<&mut Drop>) =
         drops.into_iter().partition(|drop| drop.policy.as_ref().is_some_and(|policy| policy.layer == Layer::Netfilter));
     let mut result = Ok(());
     if !filtered.is_empty() {
+        let unread = Twice::default();
         match rules {
-            Some((begin, end)) => netfilter::attribute(&mut filtered, begin, end, sites),
+            Some(rules) => netfilter::attribute(&mut filtered, rules, seen, sites),
+            None if seen.chains.is_some() => netfilter::attribute(&mut filtered, (&unread, &unread), seen, sites),
             // Asked once more for the reason.
             None => result = Rules::read().and(Err("the rules were not read before the window".into())),
         }

@@ -79,13 +79,13 @@ impl Drop {
         if parts.is_empty() { "place unknown".into() } else { parts.join(", ") }
     }
 
-    /// What is known to have refused its packets, and how many each.
-    pub fn refusers(&self) -> Vec<(String, u64)> {
+    /// What is known to have refused its packets, how that is known, and how many each.
+    pub fn refusers(&self) -> Vec<(String, Means, u64)> {
         let Some(policy) = &self.policy else { return Vec::new() };
         if policy.by != Means::Reason && policy.shares.is_empty() {
-            return vec![(policy.refuser.label(policy.layer), self.count)];
+            return vec![(policy.refuser.label(policy.layer), policy.by, self.count)];
         }
-        policy.shares.iter().map(|share| (share.refuser.label(policy.layer), share.count)).collect()
+        policy.shares.iter().map(|share| (share.refuser.label(policy.layer), share.by, share.count)).collect()
     }
 
     /// Received packets of a reason, as examples need them.

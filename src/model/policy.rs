@@ -53,11 +53,12 @@ pub enum Layer {
     ReversePathFilter,
 }
 
-/// How it is known what refused a packet, the surest first. Asking the kernel as it evaluates the chain (fexit) would be
-/// surer still.
+/// How it is known what refused a packet, the surest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Means {
+    /// A program of ours looked on as the kernel evaluated the chain (fexit on `nft_do_chain()`, `ipt_do_table()`).
+    Fexit,
     /// Its own counter grew by as many.
     Counter,
     /// The setting is on, and nothing else gives this reason.
@@ -68,6 +69,20 @@ pub enum Means {
     Elimination,
     /// The kernel's reason names the layer; in it, what could have refused is listed.
     Reason,
+}
+
+impl Means {
+    /// As it stands beside what refused.
+    pub fn words(self) -> &'static str {
+        match self {
+            Means::Fexit => "seen by fexit",
+            Means::Counter => "by its counter",
+            Means::Setting => "by the setting",
+            Means::OnlyAttached => "the only one there",
+            Means::Elimination => "by elimination",
+            Means::Reason => "by the reason",
+        }
+    }
 }
 
 /// A rule, a chain's policy, or a program: only the fields that it has.
@@ -140,7 +155,8 @@ impl Refuser {
                 words.extend(match (self.handle, self.rule) {
                     (_, Some(number)) if self.tool.is_some() => Some(format!("rule {number}")),
                     (Some(handle), _) => Some(format!("handle {handle}")),
-                    _ => Some("policy drop".into()),
+                    _ if self.verdict.as_deref() == Some("policy") => Some("policy drop".into()),
+                    _ => None,
                 });
             }
             Layer::CgroupBpf => {

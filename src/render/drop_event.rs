@@ -40,7 +40,7 @@ pub fn text(event: &DropEvent, out: &mut dyn Write) -> io::Result<()> {
     }
     if let Some(policy) = &drop.policy {
         let by = match &drop.refusers()[..] {
-            [(refuser, _), ..] => refuser.clone(),
+            [(refuser, ..), ..] => refuser.clone(),
             [] => policy::unknown(policy, drop),
         };
         write!(out, " {style}by {by}{style:#}")?;

@@ -1,7 +1,7 @@
 //! What refused packets, in words: as the tool that the operator would use calls it.
 
 use super::words::grouped;
-use crate::model::{Drop, Layer, Policy};
+use crate::model::{Drop, Layer, Means, Policy};
 
 /// Refusers named for each group, at most.
 const NAMED: usize = 5;
@@ -29,14 +29,14 @@ pub fn unknown(policy: &Policy, drop: &Drop) -> String {
 
 /// Lines for a group of rows: who refused how many, who may have, and what is not known; each with a word in the margin.
 pub fn lines<'a>(drops: impl Iterator<Item = &'a Drop>) -> Vec<(&'static str, String)> {
-    let mut sums: Vec<(String, u64)> = Vec::new();
+    let mut sums: Vec<(String, Means, u64)> = Vec::new();
     let mut maybe: Vec<String> = Vec::new();
     let mut notes: Vec<(String, u64)> = Vec::new();
     for drop in drops {
-        for (label, count) in drop.refusers() {
-            match sums.iter_mut().find(|(known, _)| *known == label) {
-                Some((_, sum)) => *sum += count,
-                None => sums.push((label, count)),
+        for (label, by, count) in drop.refusers() {
+            match sums.iter_mut().find(|(known, means, _)| *known == label && *means == by) {
+                Some((_, _, sum)) => *sum += count,
+                None => sums.push((label, by, count)),
             }
         }
         let Some(policy) = &drop.policy else { continue };
@@ -48,13 +48,13 @@ pub fn lines<'a>(drops: impl Iterator<Item = &'a Drop>) -> Vec<(&'static str, St
             }
         }
     }
-    sums.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    sums.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
     maybe.retain({
         let mut seen = std::collections::HashSet::new();
         move |label| seen.insert(label.clone())
     });
     let mut lines = Vec::new();
-    let texts = sums.iter().map(|(label, count)| format!("{label}, {}", grouped(*count)));
+    let texts = sums.iter().map(|(label, by, count)| format!("{label}, {} ({})", grouped(*count), by.words()));
     add(&mut lines, "refused by", texts.collect());
     add(&mut lines, "perhaps by", maybe);
     lines.extend(notes.into_iter().map(|(note, count)| match count {

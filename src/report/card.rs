@@ -106,10 +106,10 @@ pub struct Btf {
     pub reason: Option<String>,
 }
 
-/// A tracepoint that the program counts at.
+/// A tracepoint or function that the program counts at.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Hook {
-    /// Its group and name: `skb:kfree_skb`.
+    /// Its group and name: `skb:kfree_skb`; a function is called `fexit:nft_do_chain`.
     pub id: String,
     /// What is counted there.
     pub gives: &'static str,

@@ -1,5 +1,5 @@
-//! BTF, the kernel's own description of its types (Documentation/bpf/btf.rst): what arguments a tracepoint has, and what
-//! the values of an enum are called. Reads what it can of foreign or truncated bytes, and never panics.
+//! BTF, the kernel's own description of its types (Documentation/bpf/btf.rst): what arguments a tracepoint or a function
+//! has, and what the values of an enum are called. Reads what it can of foreign or truncated bytes, and never panics.
 
 /// include/uapi/linux/btf.h
 mod kind {
@@ -13,6 +13,7 @@ mod kind {
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
     pub const RESTRICT: u32 = 11;
+    pub const FUNC: u32 = 12;
     pub const FUNC_PROTO: u32 = 13;
     pub const VAR: u32 = 14;
     pub const DATASEC: u32 = 15;
@@ -21,17 +22,26 @@ mod kind {
 }
 
 const MAGIC: [u8; 2] = 0xeb9f_u16.to_ne_bytes();
+/// struct btf_header, as far as it is known here.
+const HEADER: usize = 24;
 /// Pointers, qualifiers and typedefs behind each other, at most: more is a circle.
 const DEEPEST: usize = 16;
 
-/// The types of the kernel, or of a module.
+/// The types of the kernel, or of a module: a module's numbers and names go on where those of the kernel end.
 pub struct Btf<'a> {
-    /// Where each type begins in `types`; the first has number 1.
+    /// Where each type begins in `types`; the first of the kernel has number 1.
     starts: Vec<u32>,
     types: &'a [u8],
     strings: &'a [u8],
-    /// Where `strings` begins: a module's go on where the kernel's end.
-    first_string: usize,
+    /// Of a module, the kernel's.
+    kernel: Option<&'a Btf<'a>>,
+}
+
+/// Where a type is.
+struct Found<'a> {
+    btf: &'a Btf<'a>,
+    at: usize,
+    head: Head,
 }
 
 /// What stands before the members of every type (struct btf_type).
@@ -47,26 +57,17 @@ struct Head {
 impl<'a> Btf<'a> {
     /// The kernel's types.
     pub fn kernel(bytes: &'a [u8]) -> Option<Self> {
-        Self::parse(bytes, 0)
+        Self::parse(bytes, None)
     }
 
-    /// A module's: their names go on where those of the kernel end. References to types of the kernel are not followed.
-    pub fn module(bytes: &'a [u8], kernel: &Btf) -> Option<Self> {
-        Self::parse(bytes, kernel.strings.len())
+    /// A module's.
+    pub fn module(bytes: &'a [u8], kernel: &'a Btf<'a>) -> Option<Self> {
+        Self::parse(bytes, Some(kernel))
     }
 
-    fn parse(bytes: &'a [u8], first_string: usize) -> Option<Self> {
-        if !bytes.starts_with(&MAGIC) {
-            return None;
-        }
-        let header = number(bytes, 4)? as usize;
-        let section = |at: usize| {
-            let (offset, length) = (number(bytes, at)? as usize, number(bytes, at + 4)? as usize);
-            let start = header.checked_add(offset)?;
-            bytes.get(start..start.checked_add(length)?)
-        };
-        let (types, strings) = (section(8)?, section(16)?);
-        let mut btf = Btf { starts: Vec::new(), types, strings, first_string };
+    fn parse(bytes: &'a [u8], kernel: Option<&'a Btf<'a>>) -> Option<Self> {
+        let (types, strings) = sections(bytes)?;
+        let mut btf = Btf { starts: Vec::new(), types, strings, kernel };
         let mut at = 0;
         while let Some(head) = btf.head(at) {
             let Some(length) = head.length() else { break };
@@ -85,19 +86,28 @@ impl<'a> Btf<'a> {
     /// Absent if there is no such tracepoint.
     pub fn arguments(&self, tracepoint: &str) -> Option<Vec<String>> {
         let name = format!("btf_trace_{tracepoint}");
-        let pointer = self.find(kind::TYPEDEF, &name)?.1;
-        let prototype = self.by_number(pointer.to).filter(|(_, head)| head.kind == kind::PTR)?.1.to;
-        let (at, prototype) = self.by_number(prototype).filter(|(_, head)| head.kind == kind::FUNC_PROTO)?;
+        let pointer = self.find(kind::TYPEDEF, &name)?.1.head;
+        let prototype = self.by_number(pointer.to).filter(|found| found.head.kind == kind::PTR)?.head.to;
         // The first is the probe's own data.
-        let types = (1..prototype.members).map(|i| number(self.types, at + 12 + i * 8 + 4));
+        Some(self.parameters(prototype)?.into_iter().skip(1).collect())
+    }
+
+    /// The number of a function, and the types of its arguments in the same words. Absent if it has no such function.
+    pub fn function(&self, name: &str) -> Option<(u32, Vec<String>)> {
+        let (number, found) = self.find(kind::FUNC, name)?;
+        Some((number, self.parameters(found.head.to)?))
+    }
+
+    fn parameters(&self, prototype: u32) -> Option<Vec<String>> {
+        let found = self.by_number(prototype).filter(|found| found.head.kind == kind::FUNC_PROTO)?;
+        let types = (0..found.head.members).map(|i| number(found.btf.types, found.at + 12 + i * 8 + 4));
         types.map(|number| number.map(|number| self.words(number))).collect()
     }
 
     /// The names and values of an enum.
     pub fn values(&self, name: &str) -> Vec<(&'a [u8], u64)> {
-        let Some((at, head)) = self.find(kind::ENUM, name).or_else(|| self.find(kind::ENUM64, name)) else {
-            return Vec::new();
-        };
+        let found = self.find(kind::ENUM, name).or_else(|| self.find(kind::ENUM64, name));
+        let Some((_, Found { at, head, .. })) = found else { return Vec::new() };
         let size = if head.kind == kind::ENUM { 8 } else { 12 };
         let value = |i: usize| {
             let at = at + 12 + i * size;
@@ -108,20 +118,35 @@ impl<'a> Btf<'a> {
         (0..head.members).map_while(value).collect()
     }
 
-    fn find(&self, kind: u32, name: &str) -> Option<(usize, Head)> {
-        let all = self.starts.iter().filter_map(|&at| Some((at as usize, self.head(at as usize)?)));
-        all.into_iter().find(|(_, head)| head.kind == kind && self.string(head.name) == Some(name.as_bytes()))
+    /// An own type by its name, with its number.
+    fn find(&self, kind: u32, name: &str) -> Option<(u32, Found<'_>)> {
+        let all = self.starts.iter().zip(self.first()..);
+        let mut all = all.filter_map(|(&at, number)| {
+            Some((number, Found { btf: self, at: at as usize, head: self.head(at as usize)? }))
+        });
+        all.find(|(_, found)| found.head.kind == kind && self.string(found.head.name) == Some(name.as_bytes()))
     }
 
-    fn by_number(&self, number: u32) -> Option<(usize, Head)> {
-        let at = *self.starts.get((number as usize).checked_sub(1)?)? as usize;
-        Some((at, self.head(at)?))
+    /// A type by its number, where it is: a module's refer to those of the kernel.
+    fn by_number(&self, number: u32) -> Option<Found<'_>> {
+        match (number.checked_sub(self.first()), self.kernel) {
+            (Some(own), _) => {
+                let at = *self.starts.get(own as usize)? as usize;
+                Some(Found { btf: self, at, head: self.head(at)? })
+            }
+            (None, kernel) => kernel?.by_number(number),
+        }
+    }
+
+    /// The number of the first own type.
+    fn first(&self) -> u32 {
+        1 + self.kernel.map_or(0, |kernel| kernel.starts.len() as u32)
     }
 
     fn words(&self, mut number: u32) -> String {
         let mut stars = String::new();
         for _ in 0..DEEPEST {
-            let Some((_, head)) = self.by_number(number) else { return format!("void{stars}") };
+            let Some(Found { head, .. }) = self.by_number(number) else { return format!("void{stars}") };
             match head.kind {
                 kind::PTR => stars.push_str(if stars.is_empty() { " *" } else { "*" }),
                 kind::CONST | kind::VOLATILE | kind::RESTRICT => {}
@@ -147,9 +172,41 @@ impl<'a> Btf<'a> {
     }
 
     fn string(&self, at: usize) -> Option<&'a [u8]> {
-        let rest = self.strings.get(at.checked_sub(self.first_string)?..)?;
-        rest.split(|&b| b == 0).next()
+        let before = self.kernel.map_or(0, |kernel| kernel.strings.len());
+        match (at.checked_sub(before), self.kernel) {
+            (Some(own), _) => self.strings.get(own..)?.split(|&b| b == 0).next(),
+            (None, kernel) => kernel?.string(at),
+        }
     }
+}
+
+/// The kernel's types and those of a module as one, for a reader that knows no modules: their numbers and names already
+/// go on from one to the other.
+pub fn joined(kernel: &[u8], module: &[u8]) -> Option<Vec<u8>> {
+    let ((types, strings), (more_types, more_strings)) = (sections(kernel)?, sections(module)?);
+    let [of_types, of_strings] = [types.len() + more_types.len(), strings.len() + more_strings.len()];
+    let mut bytes = kernel.get(..4)?.to_vec();
+    for word in [HEADER, 0, of_types, of_types, of_strings] {
+        bytes.extend(u32::try_from(word).ok()?.to_ne_bytes());
+    }
+    for part in [types, more_types, strings, more_strings] {
+        bytes.extend(part);
+    }
+    Some(bytes)
+}
+
+/// The types and the strings (struct btf_header).
+fn sections(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    if !bytes.starts_with(&MAGIC) {
+        return None;
+    }
+    let header = number(bytes, 4)? as usize;
+    let section = |at: usize| {
+        let (offset, length) = (number(bytes, at)? as usize, number(bytes, at + 4)? as usize);
+        let start = header.checked_add(offset)?;
+        bytes.get(start..start.checked_add(length)?)
+    };
+    Some((section(8)?, section(16)?))
 }
 
 impl Head {
@@ -221,6 +278,33 @@ mod tests {
         assert_eq!(module.values("own"), [(&b"NEW"[..], (1 << 32) + 7)]);
     }
 
+    /// A function of a module, whose arguments are of a type of its own and of one of the kernel.
+    fn function_of_a_module() -> Vec<u8> {
+        let end = STRINGS.len() as u32;
+        made(
+            &[
+                &[end + 1, kind::FUNC << 24, 9],
+                &[0, kind::FUNC_PROTO << 24 | 2, 0, 0, 5, 0, 10],
+                &[0, kind::PTR << 24, 11],
+                &[end + 8, kind::STRUCT << 24, 0],
+            ],
+            "\0decide\0own\0",
+        )
+    }
+
+    #[test]
+    fn a_function_of_a_module_has_types_of_both() {
+        let (kernel, module) = (sample(), function_of_a_module());
+        let kernel_btf = Btf::kernel(&kernel).unwrap();
+        let told = (8, vec!["skb *".to_owned(), "own *".to_owned()]);
+        assert_eq!(Btf::module(&module, &kernel_btf).unwrap().function("decide").unwrap(), told);
+        assert!(kernel_btf.function("decide").is_none());
+        let joined = joined(&kernel, &module).unwrap();
+        let all = Btf::kernel(&joined).unwrap();
+        assert_eq!(all.function("decide").unwrap(), told);
+        assert_eq!(all.arguments("hit").unwrap().len(), 3);
+    }
+
     #[test]
     fn circles_end_and_every_cut_is_survived() {
         let circle = made(
@@ -238,6 +322,12 @@ mod tests {
             if let Some(btf) = Btf::kernel(&whole[..length]) {
                 let _ = (btf.arguments("hit"), btf.values("why"));
             }
+        }
+        let module = function_of_a_module();
+        for length in 0..module.len() {
+            let kernel = Btf::kernel(&whole).unwrap();
+            let _ = joined(&whole, &module[..length]).map(|all| Btf::kernel(&all).map(|btf| btf.function("decide")));
+            let _ = Btf::module(&module[..length], &kernel).map(|btf| btf.function("decide"));
         }
     }
 

@@ -19,6 +19,7 @@ const RULES: usize = 100_000;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFT_MSG_GETCHAIN: u16 = 4;
 const NFT_MSG_GETRULE: u16 = 7;
+const NFT_MSG_GETOBJ: u16 = 19;
 /// struct nfgenmsg
 const HEADER: usize = 4;
 
@@ -40,6 +41,13 @@ const NFTA_RULE_USERDATA: u16 = 7;
 const UDATA_RULE_COMMENT: u8 = 0;
 
 pub(super) const NFTA_COUNTER_PACKETS: u16 = 2;
+
+const NFTA_OBJ_TABLE: u16 = 1;
+const NFTA_OBJ_NAME: u16 = 2;
+const NFTA_OBJ_TYPE: u16 = 3;
+const NFTA_OBJ_DATA: u16 = 4;
+const NFTA_OBJ_USE: u16 = 5;
+pub(super) const NFT_OBJECT_COUNTER: u32 = 1;
 
 /// A chain, by the number of its family (`NFPROTO_*`), its table and its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -91,6 +99,8 @@ pub struct Rule {
     pub verdict: Verdict,
     /// Packets that its verdict was given on: only of a counter behind all that the rule asks.
     pub packets: Option<u64>,
+    /// The counter with a name that stands there, if it is one. Its packets are the rule's if no other uses it.
+    pub named: Option<String>,
     /// Which packets it can be about.
     pub wants: Match,
 }
@@ -137,7 +147,19 @@ pub fn read(host: &Host) -> io::Result<Ruleset> {
                 Ruleset::take,
             )?
         };
-        found.unsure = [chains, rules].iter().any(|dumped| dumped.disturbed || dumped.bad > 0);
+        // Counters with names are asked for only where a rule has one.
+        let counters = if found.rules.iter().any(|rule| rule.named.is_some() && rule.packets.is_none()) {
+            let mut counters = Vec::new();
+            let dumped =
+                client.dump(&request("getobj", NFT_MSG_GETOBJ), &mut counters, Vec::clear, |counters, payload| {
+                    object(payload).map(|one| counters.extend(one)).is_some()
+                })?;
+            found.take_named(&counters);
+            dumped
+        } else {
+            Dumped::default()
+        };
+        found.unsure = [chains, rules, counters].iter().any(|dumped| dumped.disturbed || dumped.bad > 0);
         found.places.clear();
         Ok(found)
     })?
@@ -165,6 +187,47 @@ impl Ruleset {
         }
         true
     }
+
+    /// Gives rules the packets of their counters with names, of those that nothing else uses.
+    fn take_named(&mut self, counters: &[NamedCounter]) {
+        let own = counters.iter().filter(|counter| counter.uses == 1);
+        let own: HashMap<(u8, &String, &String), u64> =
+            own.map(|counter| ((counter.family, &counter.table, &counter.name), counter.packets)).collect();
+        for rule in self.rules.iter_mut().filter(|rule| rule.packets.is_none()) {
+            let its = |name| own.get(&(rule.chain.family, &rule.chain.table, name)).copied();
+            rule.packets = rule.named.as_ref().and_then(its);
+        }
+    }
+}
+
+/// A counter that stands by itself, to be named in rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCounter {
+    /// The family of its table (`NFPROTO_*`).
+    pub family: u8,
+    /// Its table.
+    pub table: String,
+    /// Its name there.
+    pub name: String,
+    /// Packets.
+    pub packets: u64,
+    /// How many rules and elements of maps name it.
+    pub uses: u32,
+}
+
+/// A counter from the payload of an NFT_MSG_NEWOBJ message; nothing if it is another kind of object.
+pub fn object(payload: &[u8]) -> Option<Option<NamedCounter>> {
+    let (family, body) = (*payload.first()?, payload.get(HEADER..)?);
+    if find(body, NFTA_OBJ_TYPE).and_then(be32)? != NFT_OBJECT_COUNTER {
+        return Some(None);
+    }
+    Some(Some(NamedCounter {
+        family,
+        table: find(body, NFTA_OBJ_TABLE).map(string)?,
+        name: find(body, NFTA_OBJ_NAME).map(string)?,
+        packets: find(body, NFTA_OBJ_DATA).and_then(|data| find(data, NFTA_COUNTER_PACKETS)).and_then(be64)?,
+        uses: find(body, NFTA_OBJ_USE).and_then(be32)?,
+    }))
 }
 
 /// A chain from the payload of an NFT_MSG_NEWCHAIN message.
@@ -214,6 +277,7 @@ pub fn rule(payload: &[u8]) -> Option<Rule> {
         comment: comment.or(expressions.comment),
         verdict: expressions.verdict,
         packets: expressions.packets,
+        named: expressions.named,
         wants: expressions.wants,
     })
 }
@@ -280,6 +344,30 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_with_a_name_is_the_rules_if_it_alone_uses_it() {
+        let counter = |name: &[u8], uses: u32| {
+            object(&message(&[
+                attribute(NFTA_OBJ_TABLE, b"filter\0"),
+                attribute(NFTA_OBJ_NAME, name),
+                attribute(NFTA_OBJ_TYPE, &NFT_OBJECT_COUNTER.to_be_bytes()),
+                attribute(NFTA_OBJ_DATA, &counter(12)),
+                attribute(NFTA_OBJ_USE, &uses.to_be_bytes()),
+            ]))
+        };
+        let counters = [counter(b"own\0", 1), counter(b"shared\0", 2)].map(|counter| counter.unwrap().unwrap());
+        let mut rules = Ruleset::default();
+        for name in [&b"own\0"[..], b"shared\0"] {
+            let reference = [attribute(1, &1_u32.to_be_bytes()), attribute(2, name)].concat();
+            assert!(rules.take(&in_chain(b"input\0", 4, &[expression(b"objref\0", &reference), drop()])));
+        }
+        rules.take_named(&counters);
+        let packets: Vec<Option<u64>> = rules.rules.iter().map(|rule| rule.packets).collect();
+        assert_eq!(packets, [Some(12), None]);
+        let quota = message(&[attribute(NFTA_OBJ_TYPE, &2_u32.to_be_bytes())]);
+        assert_eq!((object(&quota), object(b"\x01\0\0\0rubbish")), (Some(None), None));
+    }
+
+    #[test]
     fn a_chain_says_where_it_stands_and_what_its_policy_is() {
         let hook = [
             attribute(NFTA_HOOK_HOOKNUM, &1_u32.to_be_bytes()),
@@ -310,6 +398,7 @@ mod tests {
             let _ = chain(&bytes);
             let _ = Ruleset::default().take(&bytes);
             let _ = user_comment(&bytes);
+            let _ = object(&bytes);
         }
     }
 }

@@ -171,6 +171,7 @@ pub fn parse(layout: Layout, table: &[u8], info: &[u8], entries: &[u8]) -> Optio
                 comment: entry.comment(layout),
                 verdict,
                 packets: entry.packets(layout),
+                named: None,
                 wants: entry.wants(layout),
             });
         }

@@ -69,7 +69,7 @@ fn dropped(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let taken = seen.delta_of(&[&super::ip_in::IN_RECEIVES, &super::ip_in::IN6_RECEIVES]);
     let many = lost as f64 * 100.0 > percent * taken as f64 && seen.rate(lost).is_some_and(|lost| lost > rate);
     let severity = if many { Severity::Warning } else { Severity::Info };
-    let rules: Vec<String> = seen.drops_for(NETFILTER_DROP).flat_map(Drop::refusers).map(|(rule, _)| rule).collect();
+    let rules: Vec<String> = seen.drops_for(NETFILTER_DROP).flat_map(Drop::refusers).map(|(rule, ..)| rule).collect();
     let places: Vec<String> = seen.drops_for(NETFILTER_DROP).map(Drop::place).collect();
     let mut named = if rules.is_empty() { places } else { rules };
     named.sort();
@@ -89,7 +89,8 @@ static REASONS: &[Reason] = &[
     Reason::harmful(
         NETFILTER_DROP,
         "A firewall rule or policy dropped the packet (nftables, iptables, or their connection tracking). Normal if \
-         the rule is meant. 'drops' names the rule if it has a counter ('counter drop'), which costs next to nothing.",
+         the rule is meant. 'drops' names the rule: it looks on as the kernel decides where that lets it ('doctor' \
+         says so), else by the rule's counter ('counter drop'), which costs next to nothing.",
     )
     .missing_at("ip_in")
     .in_functions(&["nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table"]),
@@ -120,7 +121,7 @@ pub static STAGE: Stage = Stage {
     explain: "Rules of nftables and iptables see the packet before routing (PREROUTING), on its way to a socket (INPUT) \
               and on its way out again (FORWARD). What a rule drops is in no counter of IP, UDP or TCP: without \
               the drop probe the ledger shows it as unexplained at ip_in. 'netstat-deep drops --by rule' names the \
-              rules, by their own counters.",
+              rules: seen as the kernel decides (fexit), or by their own counters.",
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

@@ -13,6 +13,10 @@ use crate::guest;
 /// What `tests/vm/run` needs. Also the names by which they are installed: see `tests/run`.
 const TOOLS: [&str; 9] = ["qemu-system-x86_64", "busybox", "cpio", "depmod", "xz", "zstd", "lz4", "ip", "nft"];
 
+/// iptables of the old kind and what it needs for its verdicts: taken along where this machine has it.
+const OLD_IPTABLES: [&str; 2] =
+    ["/usr/sbin/xtables-legacy-multi=/usr/bin/iptables-legacy", "/usr/lib/x86_64-linux-gnu/xtables/libxt_standard.so"];
+
 /// Why nothing can be booted here.
 pub fn lacking() -> Option<String> {
     if !cfg!(target_arch = "x86_64") {
@@ -53,7 +57,11 @@ impl Boot {
     fn boot(&self) -> Result<Guest, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let own = std::env::current_exe().map_err(|e| e.to_string())?;
-        self.run(&folder, &own, &[own.as_os_str()], &[guest::FLAG])?;
+        let mut files = vec![own.as_os_str()];
+        if OLD_IPTABLES.iter().all(|file| Path::new(file.split('=').next().unwrap_or(file)).exists()) {
+            files.extend(OLD_IPTABLES.map(OsStr::new));
+        }
+        self.run(&folder, &own, &files, &[guest::FLAG])?;
         Ok(Guest { folder })
     }
 

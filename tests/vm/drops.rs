@@ -69,7 +69,21 @@ pub fn become_with_few(arguments: &[String]) -> ! {
 
 /// Datagrams to a closed port, and into a buffer that nobody empties, while `command` watches; what it says, and how many
 /// there were.
-fn watched(name: &str, mut command: Command, ready: fn(&Child) -> bool) {
+fn watched(name: &str, command: Command, ready: fn(&Child) -> bool) {
+    let reader = during(name, command, ready, || {
+        from_peer(&[&KNOCKS.to_string()]);
+        let reader = UdpSocket::bind(("10.78.0.1", PORT)).unwrap();
+        from_peer(&[SEND]);
+        reader
+    });
+    reader.set_nonblocking(true).unwrap();
+    let received = std::iter::repeat_with(|| reader.recv(&mut [0; 64])).take_while(Result::is_ok).count() as u64;
+    let truth = json!({"lost": SENT - received, "pid": std::process::id()});
+    fs::write(format!("/out/{name}-truth.json"), truth.to_string()).unwrap();
+}
+
+/// Does something while `command` watches, and keeps what that then says.
+pub fn during<T>(name: &str, mut command: Command, ready: fn(&Child) -> bool, fault: impl FnOnce() -> T) -> T {
     let mut watching = command.spawn().unwrap();
     let begun = Instant::now();
     while !ready(&watching) {
@@ -82,21 +96,16 @@ fn watched(name: &str, mut command: Command, ready: fn(&Child) -> bool) {
         sleep(Duration::from_millis(100));
     }
     sleep(MARGIN);
-    from_peer(&KNOCKS.to_string());
-    let reader = UdpSocket::bind(("10.78.0.1", PORT)).unwrap();
-    from_peer(SEND);
+    let done = fault();
     sleep(MARGIN);
     kill_process(Pid::from_child(&watching), Signal::INT).unwrap();
     let output = watching.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     fs::write(format!("/out/{name}.json"), output.stdout).unwrap();
-    reader.set_nonblocking(true).unwrap();
-    let received = std::iter::repeat_with(|| reader.recv(&mut [0; 64])).take_while(Result::is_ok).count() as u64;
-    let truth = json!({"lost": SENT - received, "pid": std::process::id()});
-    fs::write(format!("/out/{name}-truth.json"), truth.to_string()).unwrap();
+    done
 }
 
-trait Ready {
+pub trait Ready {
     fn holds_probe(&self) -> bool;
     fn listens(&self) -> bool;
 }

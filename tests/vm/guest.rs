@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use netstat_deep::source::dropmon::{self, Row, Watched};
 use serde_json::{Value, json};
 
-use crate::{drops, seccomp};
+use crate::{drops, fexit, seccomp};
 
-/// The first argument of this binary inside the guest; behind it, nothing or what to do for the scenario: a word, or the
-/// number of datagrams to send to a port without reader.
+/// The first argument of this binary inside the guest; behind it, nothing or what to do for the scenario: a word, the
+/// number of datagrams to send to a port without reader, or the address and port and the number for others.
 pub const FLAG: &str = "--guest";
 pub const SEND: &str = "send";
 pub const FEW: &str = "few";
@@ -50,13 +50,20 @@ pub fn play() {
         }
         Some(FEW) => drops::become_with_few(&std::env::args().skip(3).collect::<Vec<_>>()),
         Some(NO_BPF) => panic!("{}", seccomp::become_without_bpf("netstat-deep", std::env::args().skip(3))),
-        Some(knocks) => return knock(knocks.parse().unwrap()),
+        Some(knocks) => {
+            let [to, times] = [knocks, &std::env::args().nth(3).unwrap_or_default()].map(str::to_owned);
+            return match to.parse() {
+                Ok(times) => knock(SocketAddr::from(([10, 78, 0, 1], PORT)), times),
+                Err(_) => knock(to.parse().unwrap(), times.parse().unwrap()),
+            };
+        }
         None => {}
     }
-    assert!(Command::new("sh").args(["-ec", PEER]).status().unwrap().success(), "no peer");
+    shell(PEER);
     overflow();
     drop_monitor();
     drops::play();
+    fexit::play();
     keep("doctor.json", &["doctor", "--json"]);
     fs::copy("/sys/kernel/tracing/available_events", "/out/events").unwrap();
     keep("since-boot.json", &["rx", "--json", "--interval", "0"]);
@@ -86,7 +93,7 @@ fn overflow() {
     let watching = program(&["rx", "--json", "--probes", "off", "--interval", "4s"]).spawn().unwrap();
     sleep(Duration::from_millis(1500));
     let begin = Timestamp::now();
-    from_peer(SEND);
+    from_peer(&[SEND]);
     let end = Timestamp::now();
     let output = watching.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -102,15 +109,15 @@ fn overflow() {
 fn drop_monitor() {
     let watching = Watching::start();
     let reader = UdpSocket::bind(("10.78.0.1", PORT)).unwrap();
-    from_peer(SEND);
+    from_peer(&[SEND]);
     reader.set_nonblocking(true).unwrap();
     let received = std::iter::repeat_with(|| reader.recv(&mut [0; 64])).take_while(Result::is_ok).count() as u64;
     drop(reader);
-    from_peer(&KNOCKS.to_string());
+    from_peer(&[&KNOCKS.to_string()]);
     let watched = watching.end();
     // More than the kernel's queues hold.
     let watching = Watching::start();
-    from_peer(&FLOOD.to_string());
+    from_peer(&[&FLOOD.to_string()]);
     let flooded = watching.end();
     let ours =
         flooded.rows.iter().filter(|row| row.packet.ethertype == Some(0x0800) && row.packet.protocol == Some(17));
@@ -163,17 +170,23 @@ pub fn own() -> Command {
     Command::new(std::env::current_exe().unwrap())
 }
 
-pub fn from_peer(what: &str) {
+pub fn from_peer(what: &[&str]) {
     let own = std::env::current_exe().unwrap();
-    let sender = ["netns", "exec", "peer", own.to_str().unwrap(), FLAG, what];
-    assert!(Command::new("ip").args(sender).status().unwrap().success(), "nothing sent");
+    let sender = ["netns", "exec", "peer", own.to_str().unwrap(), FLAG];
+    assert!(Command::new("ip").args(sender).args(what).status().unwrap().success(), "nothing sent");
 }
 
-fn knock(times: u64) {
-    let socket = UdpSocket::bind(("10.78.0.2", 0)).unwrap();
+/// A script that sets up something.
+pub fn shell(script: &str) {
+    assert!(Command::new("sh").args(["-ec", script]).status().unwrap().success(), "failed: {script}");
+}
+
+fn knock(to: SocketAddr, times: u64) {
+    let any = if to.is_ipv4() { SocketAddr::from(([0; 4], 0)) } else { SocketAddr::from(([0; 16], 0)) };
+    let socket = UdpSocket::bind(any).unwrap();
     for _ in 0..times {
-        // Not connected: it would hear that the port is closed.
-        assert_eq!(socket.send_to(&[0; 64], ("10.78.0.1", PORT)).unwrap(), 64);
+        // Not connected: it would hear that the port is closed. A sender's own firewall may refuse.
+        let _ = socket.send_to(&[0; 64], to);
     }
 }
 

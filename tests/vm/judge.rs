@@ -113,11 +113,20 @@ fn doctor(guest: &Guest) -> Result<(), String> {
     let events: Vec<&str> = events.lines().collect();
     for hook in card["hooks"].as_array().ok_or("no hooks")? {
         let id = hook["id"].as_str().ok_or("no id")?;
+        // No tracepoint: its own trial looks at that.
+        if id.starts_with("fexit:") {
+            continue;
+        }
         same(&(id, hook["found"].is_string()), &(id, events.contains(&id)))?;
         // Our program is taken wherever its hook is there.
         same(&(id, &hook["attached"], &hook["reason"]), &(id, &events.contains(&id).into(), &Value::Null))?;
     }
     for ability in card["abilities"].as_array().ok_or("no abilities")? {
+        // Before 5.11 the kernel does not describe its modules.
+        if ability["id"] == "rules" && guest.json("fexit-truth.json")?["described"] == false {
+            same(&ability["missing"].to_string().contains("nf_tables"), &true)?;
+            continue;
+        }
         same(&(&ability["id"], &ability["missing"]), &(&ability["id"], &Value::Array(Vec::new())))?;
     }
     // The drop monitor told reasons if, and only if, this kernel has some.

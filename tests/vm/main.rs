@@ -6,6 +6,7 @@
 //! - `boot`: boots a kernel, or says why it can't be had
 //! - `judge`: the trials
 //! - `drops`: of those, the ones on drops of known number, both sides
+//! - `fexit`: which rule of the firewall dropped them, both sides
 //!
 //! Then the faults of `tests/faults` are played there, too.
 //!
@@ -15,6 +16,7 @@
 
 mod boot;
 mod drops;
+mod fexit;
 mod guest;
 mod judge;
 #[path = "../support/seccomp.rs"]
@@ -59,8 +61,12 @@ fn trials((name, suite, unasked): (&str, &'static str, bool), lacking: Option<&s
             }
         }
     };
-    let mut trials: Vec<Trial> =
-        judge::ALL.into_iter().chain(drops::ALL).map(|(what, run)| trial(what, unasked, run)).collect();
+    let mut trials: Vec<Trial> = judge::ALL
+        .into_iter()
+        .chain(drops::ALL)
+        .chain(fexit::ALL)
+        .map(|(what, run)| trial(what, unasked, run))
+        .collect();
     trials.push(trial("faults", false, Boot::faults));
     trials
 }

@@ -6,6 +6,7 @@ use crate::report::card::{Ability, Capability, Hook, Remedy};
 use crate::source::privilege::{
     BPF, CAPABILITIES, Cap, DAC_READ_SEARCH, NET_ADMIN, PERFMON, SYS_ADMIN, SYS_PTRACE, SYSLOG, Status,
 };
+use crate::source::probe::verdicts::NOT_LOADED;
 
 /// The sources without which there is nothing to report.
 const ESSENTIAL: [&str; 4] = ["proc/net/snmp", "proc/net/netstat", "proc/net/softnet_stat", "rtnetlink links"];
@@ -27,6 +28,12 @@ pub fn judge(facts: &Facts, hooks: &[Hook], sources: &[SourceStatus]) -> (Vec<Ab
             "every dropped packet by reason, place and device (BPF)",
             "drops have counters, but no reason, place or flow",
             drops(facts, hooks),
+        ),
+        (
+            "rules",
+            "which rule drops, seen as it decides (drops --per-packet)",
+            "rules are told by their counters, where they have some",
+            rules(facts, hooks),
         ),
         ("drop-monitor", "the same without BPF, at a higher cost", "drops have no fall-back", drop_monitor(facts)),
         ("symbols", "names of the functions that drop packets", "places of drops stay bare addresses", symbols(facts)),
@@ -84,6 +91,20 @@ fn drops(facts: &Facts, hooks: &[Hook]) -> Wall {
             wall.add(format!("the hook {id}: {why}"), "'netstat-deep drops -v' says more");
         }
         _ => {}
+    }
+    wall
+}
+
+/// Where nftables is not loaded there is nothing to see, and nothing is missing.
+fn rules(facts: &Facts, hooks: &[Hook]) -> Wall {
+    let mut wall = bpf(facts);
+    let hook = hooks.iter().find(|hook| hook.id == super::hooks::CHAINS);
+    let reason = hook.filter(|hook| hook.attached != Some(true)).and_then(|hook| hook.reason.as_deref());
+    if let (true, Some(reason)) = (wall.missing.is_empty(), reason.filter(|reason| *reason != NOT_LOADED)) {
+        wall.add(
+            reason,
+            "give rules a counter; or use a kernel that lets programs look on (5.17 or later, as of Debian)",
+        );
     }
     wall
 }

@@ -6,15 +6,27 @@ use super::FoundIn;
 use crate::drops::incidents;
 use crate::model::Probe;
 use crate::report::card::Hook;
-use crate::source::probe::attempt;
+use crate::source::probe::{attempt, verdicts};
 use crate::source::tracepoint::{self, Types};
 
 /// The one that sees every dropped packet.
 pub const DROPS: &str = "skb:kfree_skb";
 
+/// The one that sees every verdict of nftables.
+pub const CHAINS: &str = "fexit:nft_do_chain";
+
 /// Looks for each. Not every kernel has all of them; each missing one costs only what it gives.
 pub fn look(types: &io::Result<Types>) -> Vec<Hook> {
-    attempt::tracepoints().map(|(group, name)| one(group, name, types)).collect()
+    let tracepoints = attempt::tracepoints().map(|(group, name)| one(group, name, types));
+    let functions = verdicts::look().into_iter().map(|(name, gives, found)| Hook {
+        id: format!("fexit:{name}"),
+        gives,
+        found: found.is_ok().then_some(FoundIn::Btf),
+        attached: None,
+        reason: found.err(),
+        verifier: Vec::new(),
+    });
+    tracepoints.chain(functions).collect()
 }
 
 fn one(group: &str, name: &'static str, types: &io::Result<Types>) -> Hook {
@@ -35,10 +47,17 @@ fn one(group: &str, name: &'static str, types: &io::Result<Types>) -> Hook {
 }
 
 /// Attaches to each for a moment, and says what came of it.
-pub fn attempt(hooks: &mut [Hook]) {
+pub fn attempt(hooks: &mut Vec<Hook>) {
     for Probe { name, attached, reason, verifier, .. } in attempt::all() {
         let behind = |text: &str, mark: char| text.split_once(mark).map(|(_, name)| name.to_owned());
-        let Some(hook) = hooks.iter_mut().find(|hook| behind(&hook.id, ':') == behind(&name, '/')) else { continue };
+        let Some(hook) = hooks.iter_mut().find(|hook| behind(&hook.id, ':') == behind(&name, '/')) else {
+            // A function beside those that count.
+            if let Some(function) = name.strip_prefix("fexit/") {
+                let (id, gives) = (format!("fexit:{function}"), verdicts::gives(function));
+                hooks.push(Hook { id, gives, found: Some(FoundIn::Btf), attached: Some(attached), reason, verifier });
+            }
+            continue;
+        };
         hook.attached = Some(attached);
         // Why it is not there at all was said before.
         hook.reason = hook.reason.take().or(reason.filter(|_| !attached));

@@ -1,10 +1,12 @@
-//! Which rule or chain of nftables or iptables dropped a packet, by the counters before and after the window.
+//! Which rule or chain of nftables or iptables dropped a packet: as the kernel was seen to evaluate them, else by their
+//! counters before and after the window.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::possible::{Grown, Possible, Twice, possibles};
+use super::possible::{Grown, Possible, Twice, of_nftables, of_xtables};
 use super::site::{Site, tell};
 use super::solve::{Row, Solved, solve};
+use super::tables;
 use crate::model::{Drop, Layer, Means, Policy, Share};
 
 /// Candidates named, at most.
@@ -31,19 +33,38 @@ impl Sites {
     /// What may have dropped a single packet. Counters don't tell: others may have been counted at the same time.
     pub fn candidates(&self, drop: &Drop, rules: &Twice) -> Policy {
         let layer = if is_in_chain(drop) { Layer::Nftables } else { Layer::Netfilter };
-        let possibles = possibles(rules, rules).into_iter().filter(|possible| self.allow(possible, drop));
+        let possibles = of_nftables(rules, rules).into_iter().chain(of_xtables(rules, rules));
+        let possibles = possibles.filter(|possible| self.allow(possible, drop));
         let candidates = possibles.take(CANDIDATES).map(|possible| possible.refuser).collect();
         Policy { candidates, ..Policy::of(layer, Means::Reason) }
     }
 }
 
-/// Names what dropped the packets of these rows, all of one namespace, by its rules at the beginning and at the end.
-pub fn attribute(drops: &mut [&mut Drop], begin: &Twice, end: &Twice, sites: &mut Sites) {
-    let possibles = possibles(begin, end);
+/// What was seen as the kernel decided.
+#[derive(Default)]
+pub struct Verdicts {
+    /// All that chains of nftables dropped; nothing if that was not seen.
+    pub chains: Option<Vec<Possible>>,
+    /// What tables of iptables of the old kind dropped, as far as it was seen.
+    pub tables: Vec<Possible>,
+}
+
+/// Names what dropped the packets of these rows, all of one namespace, by its rules at the beginning and at the end, and
+/// by what its chains were seen to drop, where that was seen.
+pub fn attribute(
+    drops: &mut [&mut Drop],
+    (begin, end): (&Twice, &Twice),
+    Verdicts { chains, tables }: Verdicts,
+    sites: &mut Sites,
+) {
+    let mut possibles = chains.unwrap_or_else(|| of_nftables(begin, end));
+    possibles.extend(of_xtables(begin, end));
     let mut grown: Vec<Grown> = possibles.iter().map(|possible| possible.grown.unwrap_or_default()).collect();
     let unsure = end.early.unsure() || end.late.unsure();
     sites.frees_itself |= drops.iter().any(|drop| is_in_chain(drop));
-    if !unsure {
+    // A chain of which it is not known whether it was a rule or the policy teaches nothing.
+    let known = possibles.iter().all(|possible| possible.refuser.verdict.is_some());
+    if !unsure && known {
         learn(&mut sites.policies, drops, &possibles);
     }
     // Where the place says that nftables dropped it there is less to choose from: those come first.
@@ -58,21 +79,23 @@ pub fn attribute(drops: &mut [&mut Drop], begin: &Twice, end: &Twice, sites: &mu
                 Row { count: drop.count, fits, open }
             })
             .collect();
-        let solved = solve(&asked, &mut grown);
-        for ((drop, row), solved) in rows.iter_mut().zip(&asked).zip(solved) {
+        let mut solved = solve(&asked, &mut grown);
+        let of_tables = if in_chain { &[][..] } else { &tables };
+        let of_tables = tables::tell(&rows, &mut solved, &possibles, of_tables);
+        for (((drop, row), solved), of_tables) in rows.iter_mut().zip(&asked).zip(solved).zip(of_tables) {
             let fits: Vec<&Possible> = row.fits.iter().map(|&at| &possibles[at]).collect();
             let shares = solved.shares.iter().map(|&(at, count)| Share {
                 count,
-                by: Means::Counter,
+                by: possibles[at].by,
                 refuser: possibles[at].refuser.clone(),
             });
             let layer = match solved.shares.iter().all(|&(at, _)| possibles[at].xtables) {
                 _ if in_chain => Layer::Nftables,
-                _ if solved.shares.is_empty() => Layer::Netfilter,
+                _ if solved.shares.is_empty() && of_tables.is_empty() => Layer::Netfilter,
                 true => Layer::Iptables,
                 false => Layer::Nftables,
             };
-            let shares = shares.collect();
+            let shares = shares.chain(of_tables).collect();
             drop.policy = Some(policy(layer, shares, &solved, &fits, in_chain && !unsure));
         }
     }
@@ -165,7 +188,7 @@ fn note(sure: bool, solved: &Solved, at_edge: bool, uncounted: &[&Possible], non
     } else if at_edge {
         "dropped at the edge of the window, while the counters were read"
     } else if uncounted.iter().any(|possible| !possible.is_policy) {
-        "no counter on these rules: add `counter` before the verdict to know which"
+        "no counter on these rules: add `counter` before the verdict to know which, or try --per-packet"
     } else {
         "several policies drop here, and chains have no counter: end them with a rule `counter drop` to know which"
     }

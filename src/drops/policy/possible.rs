@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::words::protocol;
-use crate::model::{Direction, Drop, Refuser};
+use crate::model::{Direction, Drop, Means, Refuser};
 use crate::source::nftables::{self, Chain, ChainId, Rule, Ruleset, Verdict};
 use crate::source::{Host, xtables};
 
@@ -12,8 +12,12 @@ const NFPROTO_INET: u8 = 1;
 const NFPROTO_IPV4: u8 = 2;
 const NFPROTO_ARP: u8 = 3;
 const NFPROTO_NETDEV: u8 = 5;
-const NFPROTO_BRIDGE: u8 = 7;
+pub const NFPROTO_BRIDGE: u8 = 7;
 const NFPROTO_IPV6: u8 = 10;
+
+/// Headers of IPv6 that stand before the transport's, which a row then does not tell: hop-by-hop, routing, fragment,
+/// destination options.
+const IPV6_HEADERS: [&str; 4] = ["0", "43", "44", "60"];
 
 /// The rules of a namespace.
 #[derive(Default)]
@@ -38,6 +42,11 @@ impl Rules {
     /// There is nothing that could drop.
     pub fn is_empty(&self) -> bool {
         [&self.nftables, &self.xtables].iter().all(|rules| rules.chains.is_empty())
+    }
+
+    /// Those of nftables.
+    pub fn chains_of_nftables(&self) -> &Ruleset {
+        &self.nftables
     }
 
     /// They changed as they were read, or are too many.
@@ -66,7 +75,7 @@ pub struct Grown {
 
 impl Grown {
     /// From what it was before and after the beginning, and before and after the end. None if it was set meanwhile.
-    fn of(counts: [u64; 4]) -> Option<Self> {
+    pub fn of(counts: [u64; 4]) -> Option<Self> {
         let [a, b, c, d] = counts;
         counts.is_sorted().then_some(Grown { least: c - b, most: d - a })
     }
@@ -82,19 +91,27 @@ pub struct Possible {
     pub xtables: bool,
     /// How much its counter grew; absent if it has none, or none that counts only drops.
     pub grown: Option<Grown>,
+    /// How that is known.
+    pub by: Means,
     /// Where its chain can be entered.
-    entries: Vec<Entry>,
-    network: Option<&'static str>,
-    protocol: Option<String>,
-    device: Option<String>,
+    pub entries: Vec<Entry>,
+    /// Of which packets, as a row tells it.
+    pub network: Option<&'static str>,
+    /// As a row tells it.
+    pub protocol: Option<String>,
+    /// As a row tells it.
+    pub device: Option<String>,
 }
 
 /// A hook that leads to a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    name: &'static str,
-    priority: i32,
-    device: Option<String>,
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// The chain's priority there.
+    pub priority: i32,
+    /// The device, for a chain of one.
+    pub device: Option<String>,
 }
 
 impl Possible {
@@ -111,19 +128,26 @@ impl Possible {
             };
             way && same(entry.device.as_deref(), drop.device.as_ref())
         };
+        let transport = drop.protocol.as_ref().filter(|protocol| !IPV6_HEADERS.contains(&protocol.as_str()));
         same(self.network, drop.network.as_ref())
-            && same(self.protocol.as_deref(), drop.protocol.as_ref())
+            && same(self.protocol.as_deref(), transport)
             && same(self.device.as_deref(), drop.device.as_ref())
             && self.entries.iter().any(entered)
     }
 }
 
-/// Every rule and chain that can drop.
-pub fn possibles(begin: &Twice, end: &Twice) -> Vec<Possible> {
-    let four = [&begin.early, &begin.late, &end.early, &end.late];
-    let mut all = of_kind(four.map(|rules| &rules.nftables), false);
-    all.extend(of_kind(four.map(|rules| &rules.xtables), true));
-    all
+/// Every rule and chain of nftables that can drop.
+pub fn of_nftables(begin: &Twice, end: &Twice) -> Vec<Possible> {
+    of_kind(four(begin, end).map(|rules| &rules.nftables), false)
+}
+
+/// Every one of iptables of the old kind.
+pub fn of_xtables(begin: &Twice, end: &Twice) -> Vec<Possible> {
+    of_kind(four(begin, end).map(|rules| &rules.xtables), true)
+}
+
+fn four<'a>(begin: &'a Twice, end: &'a Twice) -> [&'a Rules; 4] {
+    [&begin.early, &begin.late, &end.early, &end.late]
 }
 
 fn of_kind(four: [&Ruleset; 4], xtables: bool) -> Vec<Possible> {
@@ -137,12 +161,7 @@ fn of_kind(four: [&Ruleset; 4], xtables: bool) -> Vec<Possible> {
         four.map(|rules| rules.chains.iter().filter(|chain| chain.drops).map(|chain| (&chain.id, chain)).collect());
     let mut all = Vec::new();
     for rule in &now.rules {
-        let verdict = match rule.verdict {
-            Verdict::Drop => "drop",
-            Verdict::Reject => "reject",
-            Verdict::Map => "verdict map",
-            Verdict::Jump(_) | Verdict::Other => continue,
-        };
+        let Some(verdict) = rule.verdict.word() else { continue };
         let Some(entries) = entries.get(&rule.chain) else { continue };
         let counts = rules.each_ref().map(|rules| rules.get(&(&rule.chain, rule.handle))?.packets);
         let grown = all_four(counts).and_then(Grown::of).filter(|_| rule.verdict != Verdict::Map);
@@ -157,6 +176,7 @@ fn of_kind(four: [&Ruleset; 4], xtables: bool) -> Vec<Possible> {
             is_policy: false,
             xtables,
             grown,
+            by: Means::Counter,
             entries: entries.clone(),
             network: rule.wants.family.and_then(network).or(network(rule.chain.family)),
             protocol: rule.wants.protocol.and_then(protocol),
@@ -170,8 +190,17 @@ fn of_kind(four: [&Ruleset; 4], xtables: bool) -> Vec<Possible> {
         let mut refuser = refuser(&chain.id, entries, "policy");
         refuser.tool = tool(&chain.id);
         refuser.counted = grown.map(|grown| grown.most);
-        let (entries, network) = (entries.clone(), network(chain.id.family));
-        all.push(Possible { refuser, is_policy: true, xtables, grown, entries, network, protocol: None, device: None });
+        all.push(Possible {
+            refuser,
+            is_policy: true,
+            xtables,
+            grown,
+            by: Means::Counter,
+            entries: entries.clone(),
+            network: network(chain.id.family),
+            protocol: None,
+            device: None,
+        });
     }
     all
 }
@@ -182,14 +211,15 @@ fn all_four(counts: [Option<u64>; 4]) -> Option<[u64; 4]> {
 }
 
 /// Tables that iptables made: their chains are called as iptables calls them (nft_xt_builtin_init(), iptables/nft.c).
-fn tools(rules: &Ruleset, legacy: bool) -> HashMap<(u8, &String), &'static str> {
+pub fn tools(rules: &Ruleset, old: bool) -> HashMap<(u8, &String), &'static str> {
     let own = |chain: &&Chain| {
         let name = chain.hook.as_ref().map(|hook| hook_name(chain.id.family, hook.number).to_uppercase());
         name.as_ref() == Some(&chain.id.chain)
     };
-    let tool = |chain: &'_ Chain| match chain.id.family {
-        NFPROTO_IPV4 => Some(if legacy { "iptables-legacy" } else { "iptables" }),
-        NFPROTO_IPV6 => Some(if legacy { "ip6tables-legacy" } else { "ip6tables" }),
+    let tool = |chain: &'_ Chain| match (chain.id.family, old) {
+        (NFPROTO_IPV4, false) => Some("iptables"),
+        (NFPROTO_IPV6, false) => Some("ip6tables"),
+        (family @ (NFPROTO_IPV4 | NFPROTO_IPV6), true) => Some(legacy(family)),
         _ => None,
     };
     let chains = rules.chains.iter().filter(own);
@@ -259,7 +289,13 @@ fn entries(rules: &Ruleset) -> HashMap<ChainId, Vec<Entry>> {
     found
 }
 
-fn family(number: u8) -> String {
+/// The command for tables of the old kind.
+pub fn legacy(family: u8) -> &'static str {
+    if family == NFPROTO_IPV6 { "ip6tables-legacy" } else { "iptables-legacy" }
+}
+
+/// What nft calls a family.
+pub fn family(number: u8) -> String {
     match number {
         NFPROTO_INET => "inet".into(),
         NFPROTO_IPV4 => "ip".into(),
@@ -272,7 +308,7 @@ fn family(number: u8) -> String {
 }
 
 /// What a family's packets are called in a row.
-fn network(family: u8) -> Option<&'static str> {
+pub fn network(family: u8) -> Option<&'static str> {
     match family {
         NFPROTO_IPV4 => Some("ipv4"),
         NFPROTO_IPV6 => Some("ipv6"),
@@ -281,7 +317,8 @@ fn network(family: u8) -> Option<&'static str> {
     }
 }
 
-fn hook_name(family: u8, number: u32) -> &'static str {
+/// What nft calls a hook of a family.
+pub fn hook_name(family: u8, number: u32) -> &'static str {
     let names: &[&str] = match family {
         NFPROTO_NETDEV => &["ingress", "egress"],
         NFPROTO_ARP => &["input", "output", "forward"],

@@ -66,7 +66,7 @@ pub(super) fn groups<'a>(drops: &[&'a Drop], by: By) -> Vec<Group<'a>> {
             }
             By::Rule => {
                 let mut rest = drop.count;
-                for (label, count) in drop.refusers() {
+                for (label, _, count) in drop.refusers() {
                     rest = rest.saturating_sub(count);
                     add(label, drop, count);
                 }

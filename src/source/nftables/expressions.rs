@@ -1,7 +1,7 @@
 //! What a rule asks of a packet and does with it: its expressions, as far as they matter for drops.
 
 use super::super::netlink::attributes;
-use super::{NFTA_COUNTER_PACKETS, be32, be64, find, string};
+use super::{NFT_OBJECT_COUNTER, NFTA_COUNTER_PACKETS, be32, be64, find, string};
 
 // include/uapi/linux/netfilter/nf_tables.h
 const NFTA_EXPR_NAME: u16 = 1;
@@ -22,6 +22,8 @@ const NFTA_PAYLOAD_DREG: u16 = 1;
 const NFTA_PAYLOAD_BASE: u16 = 2;
 const NFTA_PAYLOAD_OFFSET: u16 = 3;
 const NFTA_PAYLOAD_LEN: u16 = 4;
+const NFTA_OBJREF_IMM_TYPE: u16 = 1;
+const NFTA_OBJREF_IMM_NAME: u16 = 2;
 const NFTA_MATCH_NAME: u16 = 1;
 const NFTA_MATCH_INFO: u16 = 3;
 
@@ -51,6 +53,18 @@ pub enum Verdict {
     Other,
 }
 
+impl Verdict {
+    /// The word for one that loses packets; none for the others.
+    pub fn word(&self) -> Option<&'static str> {
+        match self {
+            Verdict::Drop => Some("drop"),
+            Verdict::Reject => Some("reject"),
+            Verdict::Map => Some("verdict map"),
+            Verdict::Jump(_) | Verdict::Other => None,
+        }
+    }
+}
+
 /// Which packets a rule can be about; what is absent is not asked, or in a way that is not understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
@@ -67,6 +81,8 @@ pub struct Match {
 pub struct Expressions {
     pub verdict: Verdict,
     pub packets: Option<u64>,
+    /// A counter with a name of its own, that stands where one of the rule would.
+    pub named: Option<String>,
     pub comment: Option<String>,
     pub wants: Match,
 }
@@ -95,6 +111,10 @@ impl Expressions {
         match name {
             b"counter" => {
                 self.packets = find(data, NFTA_COUNTER_PACKETS).and_then(be64);
+                return;
+            }
+            b"objref" if find(data, NFTA_OBJREF_IMM_TYPE).and_then(be32) == Some(NFT_OBJECT_COUNTER) => {
+                self.named = find(data, NFTA_OBJREF_IMM_NAME).map(string);
                 return;
             }
             // They let every packet on.
@@ -149,7 +169,7 @@ impl Expressions {
             _ => *loaded = None,
         }
         // What was counted so far was counted before this question.
-        self.packets = None;
+        (self.packets, self.named) = (None, None);
     }
 
     fn compare(&mut self, data: &[u8], loaded: Option<(u32, Loaded)>) {
@@ -228,6 +248,10 @@ pub mod tests {
         let count = expression(b"counter\0", &counter(5));
         let before = Expressions::read(&list(&[count.clone(), load.clone(), compare.clone(), drop()]));
         assert_eq!((before.verdict, before.packets), (Verdict::Drop, None));
+        let name = [number(NFTA_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER), attribute(NFTA_OBJREF_IMM_NAME, b"c\0")].concat();
+        let named = expression(b"objref\0", &name);
+        let early = Expressions::read(&list(&[named.clone(), load.clone(), compare.clone(), drop()]));
+        assert_eq!((early.named, Expressions::read(&list(&[named, drop()])).named), (None, Some("c".into())));
         let log = expression(b"log\0", &[]);
         let behind = Expressions::read(&list(&[load, compare, count, log, drop()]));
         assert_eq!((behind.verdict, behind.packets, behind.wants.protocol), (Verdict::Drop, Some(5), Some(17)));

@@ -1,6 +1,7 @@
 //! One program at one hook.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::Ebpf;
 use aya::programs::raw_trace_point::RawTracePointLinkId;
@@ -19,10 +20,7 @@ pub struct Hook {
     program: &'static str,
     name: String,
     link: Option<Link>,
-    /// What the kernel had counted when the window began.
-    before: Counted,
-    /// Why it was taken away again by itself.
-    gave_up: Option<String>,
+    runs: Runs,
 }
 
 enum Link {
@@ -32,9 +30,10 @@ enum Link {
 
 /// What the kernel counts of a program, as far as it does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counted {
+pub struct Counted {
     hits: u64,
-    nanoseconds: u64,
+    /// The time that all runs took.
+    pub nanoseconds: u64,
     /// Since 5.12.
     missed: Option<u64>,
 }
@@ -52,7 +51,7 @@ impl Hook {
             _ => return Err(Refusal::new(format!("the object has no program {program}"), "this is a fault of ours")),
         };
         let link = Some(link.map_err(|error| refused(tracepoint, error))?);
-        Ok(Hook { program, name: format!("{way}/{tracepoint}"), link, before: Counted::default(), gave_up: None })
+        Ok(Hook { program, name: format!("{way}/{tracepoint}"), link, runs: Runs::default() })
     }
 
     /// Takes it away from its hook: from now on the maps stand still.
@@ -71,25 +70,54 @@ impl Hook {
     }
 
     /// Takes it away because it costs too much, which `why` says.
-    pub fn give_up(&mut self, ebpf: &mut Ebpf, why: String) {
+    pub fn give_up(&mut self, ebpf: &mut Ebpf, why: &str) {
         self.detach(ebpf);
-        self.gave_up = Some(why);
+        self.runs.give_up(why);
     }
 
-    /// The time that it has taken so far, in nanoseconds, as long as it is attached and the kernel takes the time.
-    pub fn nanoseconds(&self, ebpf: &Ebpf) -> Option<u64> {
-        self.link.as_ref()?;
-        Some(self.counted(ebpf)?.nanoseconds)
+    /// The time that it has taken so far, in nanoseconds, as long as the kernel takes the time.
+    pub fn nanoseconds(&self, ebpf: &Ebpf) -> u64 {
+        self.program(ebpf).and_then(counted).map_or(0, |counted| counted.nanoseconds)
     }
 
     /// What it did since this was last asked, or since it was attached. `timed` if the kernel took the time.
     pub fn did(&mut self, ebpf: &Ebpf, timed: bool) -> Probe {
-        let now = self.counted(ebpf);
+        self.runs.did(&self.name, self.program(ebpf), timed)
+    }
+
+    fn program<'a>(&self, ebpf: &'a Ebpf) -> Option<BorrowedFd<'a>> {
+        let program = match ebpf.program(self.program)? {
+            Program::BtfTracePoint(own) => own.fd().ok()?,
+            Program::RawTracePoint(own) => own.fd().ok()?,
+            _ => return None,
+        };
+        Some(program.as_fd())
+    }
+}
+
+/// What is known of a program's runs.
+#[derive(Default)]
+pub struct Runs {
+    /// What the kernel had counted when the window began.
+    before: Counted,
+    /// Why it was taken away again.
+    gave_up: Option<String>,
+}
+
+impl Runs {
+    /// The program was taken away because it costs too much, which `why` says.
+    pub fn give_up(&mut self, why: &str) {
+        self.gave_up = Some(why.into());
+    }
+
+    /// What the program did since this was last asked.
+    pub fn did(&mut self, name: &str, program: Option<BorrowedFd>, timed: bool) -> Probe {
+        let now = program.and_then(counted);
         let since = now.map(|now| now.since(self.before));
         self.before = now.unwrap_or(self.before);
         let hits = since.filter(|_| timed).map(|since| since.hits);
         Probe {
-            name: self.name.clone(),
+            name: name.into(),
             attached: self.gave_up.is_none(),
             reason: self.gave_up.clone().or_else(|| (!timed).then(|| NOT_TIMED.into())),
             hits,
@@ -100,16 +128,6 @@ impl Hook {
                 .map(|(since, hits)| (since.nanoseconds as f64 / hits as f64 * 10.0).round() / 10.0),
             verifier: Vec::new(),
         }
-    }
-
-    fn counted(&self, ebpf: &Ebpf) -> Option<Counted> {
-        let fd = match ebpf.program(self.program)? {
-            Program::BtfTracePoint(own) => own.fd().ok()?,
-            Program::RawTracePoint(own) => own.fd().ok()?,
-            _ => return None,
-        };
-        let path = format!("/proc/thread-self/fdinfo/{}", fd.as_fd().as_raw_fd());
-        Some(counted(&std::fs::read_to_string(path).ok()?))
     }
 }
 
@@ -123,8 +141,14 @@ impl Counted {
     }
 }
 
+/// What the kernel has counted of a program so far.
+pub fn counted(program: BorrowedFd) -> Option<Counted> {
+    let path = format!("/proc/thread-self/fdinfo/{}", program.as_raw_fd());
+    Some(parse(&std::fs::read_to_string(path).ok()?))
+}
+
 /// kernel/bpf/syscall.c bpf_prog_show_fdinfo(): `run_cnt:` and a number, a line each.
-fn counted(fdinfo: &str) -> Counted {
+fn parse(fdinfo: &str) -> Counted {
     let number = |name: &str| {
         let line = fdinfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.and_then(|value| value.trim().parse::<u64>().ok())
@@ -143,15 +167,7 @@ pub fn refused(hook: &str, error: ProgramError) -> Refusal {
             if io_error.kind() == std::io::ErrorKind::PermissionDenied && verifier_log.to_string().trim().is_empty() {
                 return forbidden(&io_error.to_string());
             }
-            let log = verifier_log.to_string();
-            let mut lines: Vec<String> =
-                log.lines().rev().filter(|line| !line.trim().is_empty()).take(8).map(str::to_owned).collect();
-            lines.reverse();
-            Refusal {
-                what: format!("the kernel refuses the program for {hook}: {io_error}"),
-                todo: "-v shows what its verifier says; 'netstat-deep rx' works without".into(),
-                verifier: lines,
-            }
+            not_loaded(hook, &io_error, &verifier_log.to_string())
         }
         ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
             Refusal::new(format!("this kernel has no hook {hook}"), "'netstat-deep rx' works without")
@@ -160,6 +176,18 @@ pub fn refused(hook: &str, error: ProgramError) -> Refusal {
             format!("the program for {hook} can't be attached: {error}"),
             "'netstat-deep rx' works without",
         ),
+    }
+}
+
+/// The verifier refused a program, or something before it did; `log` is what it wrote.
+pub fn not_loaded(hook: &str, error: &io::Error, log: &str) -> Refusal {
+    let mut lines: Vec<String> =
+        log.lines().rev().filter(|line| !line.trim().is_empty()).take(8).map(str::to_owned).collect();
+    lines.reverse();
+    Refusal {
+        what: format!("the kernel refuses the program for {hook}: {error}"),
+        todo: "-v shows what its verifier says; 'netstat-deep rx' works without".into(),
+        verifier: lines,
     }
 }
 
@@ -198,9 +226,9 @@ mod tests {
     fn what_the_kernel_counts_is_read_by_name() {
         let text =
             "pos:\t0\nprog_type:\t26\nrun_time_ns:\t1200\nrun_cnt:\t10\nrecursion_misses:\t3\nverified_insns:\t9\n";
-        let all = counted(text);
+        let all = parse(text);
         assert_eq!(all, Counted { hits: 10, nanoseconds: 1200, missed: Some(3) });
-        assert_eq!(counted("run_cnt:\t10\n"), Counted { hits: 10, nanoseconds: 0, missed: None });
-        assert_eq!(all.since(counted("run_cnt:\t4\nrecursion_misses:\t1\n")).missed, Some(2));
+        assert_eq!(parse("run_cnt:\t10\n"), Counted { hits: 10, nanoseconds: 0, missed: None });
+        assert_eq!(all.since(parse("run_cnt:\t4\nrecursion_misses:\t1\n")).missed, Some(2));
     }
 }

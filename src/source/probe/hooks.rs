@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
 
 use aya::maps::{Map, PerCpuArray};
 use aya::{Ebpf, EbpfLoader};
 
 use super::bytes::{address, u16_at, u32_at, u64_at};
 use super::hook::{self, Hook};
-use super::{Refusal, Types, attempt, map};
+use super::{PerPacket, Refusal, Types, attempt, map};
 use crate::model::Probe;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/hooks.bpf.o"));
@@ -50,8 +49,6 @@ const SPECS: &[Spec] = &[
 
 /// The one that every packet passes: attached only if asked for, and as long as it costs little.
 const PER_PACKET: &str = "net_dev_xmit";
-/// A share of the time is taken over this long at least: shorter, a burst would look like a lasting load.
-const WHILE: Duration = Duration::from_millis(200);
 
 /// Sizes of the structures in `ebpf/hooks.bpf.c`.
 const HIT: usize = 48;
@@ -65,17 +62,6 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// The tracepoints, each as group and name.
 pub(super) fn tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     SPECS.iter().map(|spec| (spec.group, spec.tracepoint))
-}
-
-/// What becomes of the hook that every packet passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PerPacket {
-    /// It is attached.
-    Wanted,
-    /// It was asked for, but the kernel does not take the time of programs: so it could not be given up in time.
-    Untimed,
-    /// Nobody asked for it.
-    Unwanted,
 }
 
 /// What a hook saw.
@@ -104,8 +90,6 @@ pub struct HookProbe {
     hooks: Vec<Hook>,
     /// Those that could not.
     missing: Vec<Probe>,
-    /// When the cost of the hook that every packet passes was last looked at, and how many nanoseconds it was then.
-    looked: Option<(Instant, u64)>,
 }
 
 impl HookProbe {
@@ -119,7 +103,7 @@ impl HookProbe {
             let wanted = match per_packet {
                 _ if spec.tracepoint != PER_PACKET => Ok(()),
                 PerPacket::Wanted => Ok(()),
-                PerPacket::Untimed => Err(Refusal::new("what it would cost can't be known: needs CAP_SYS_ADMIN", "")),
+                PerPacket::Untimed => Err(PerPacket::refused()),
                 PerPacket::Unwanted => continue,
             };
             let attached = wanted
@@ -127,28 +111,20 @@ impl HookProbe {
                 .and_then(|program| Hook::attach(&mut ebpf, program, spec.tracepoint, types));
             match attached {
                 Ok(hook) => hooks.push(hook),
-                Err(refusal) => missing.push(attempt::missing(spec.tracepoint, &refusal)),
+                Err(refusal) => missing.push(attempt::missing(attempt::TYPED, spec.tracepoint, &refusal)),
             }
         }
-        Ok(HookProbe { ebpf, hooks, missing, looked: None })
+        Ok(HookProbe { ebpf, hooks, missing })
     }
 
-    /// Takes the hook that every packet passes away for good if it takes more than this share of one CPU's time.
-    pub fn keep_below(&mut self, share: f64) {
-        let Some(hook) = self.hooks.iter_mut().find(|hook| hook.is_at(PER_PACKET)) else { return };
-        let Some(spent) = hook.nanoseconds(&self.ebpf) else { return };
-        let Some((since, before)) = self.looked else {
-            self.looked = Some((Instant::now(), spent));
-            return;
-        };
-        let passed = since.elapsed();
-        if passed < WHILE {
-            return;
-        }
-        self.looked = Some((Instant::now(), spent));
-        let took = spent.saturating_sub(before) as f64 / passed.as_nanos() as f64;
-        if took > share {
-            let why = format!("gave up: it took {:.1} % of a CPU; --max-cpu allows more", took * 100.0);
+    /// The time that the hook which every packet passes has taken so far.
+    pub fn nanoseconds_per_packet(&self) -> u64 {
+        self.hooks.iter().filter(|hook| hook.is_at(PER_PACKET)).map(|hook| hook.nanoseconds(&self.ebpf)).sum()
+    }
+
+    /// Takes the hook that every packet passes away for good, and says why.
+    pub fn give_up(&mut self, why: &str) {
+        for hook in self.hooks.iter_mut().filter(|hook| hook.is_at(PER_PACKET)) {
             hook.give_up(&mut self.ebpf, why);
         }
     }

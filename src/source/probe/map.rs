@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// include/uapi/linux/bpf.h
-const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+use super::sys::{BPF_MAP_LOOKUP_BATCH, bpf};
+
 /// Entries asked for at a time, more than any bucket of a hash holds.
 const BATCH: usize = 512;
 
@@ -45,17 +45,10 @@ pub fn each(map: BorrowedFd, key: usize, value: usize, mut entry: impl FnMut(&[u
         };
         // SAFETY: `attr` has the layout of the kernel's structure and lives through the call, as do the buffers that it
         // points to; each has room for `batch` entries of the map's own sizes.
-        let result = unsafe {
-            libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut attr, size_of::<Batch>() as libc::c_ulong)
-        };
-        let end = if result < 0 {
-            let error = io::Error::last_os_error();
-            if error.raw_os_error() != Some(libc::ENOENT) {
-                return Err(error);
-            }
-            true
-        } else {
-            false
+        let end = match unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) } {
+            Ok(_) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
         };
         let count = (attr.count as usize).min(batch);
         for (key, row) in keys.chunks_exact(key).zip(rows.chunks_exact(values)).take(count) {

@@ -5,12 +5,16 @@ pub mod attempt;
 mod bytes;
 pub mod drops;
 pub mod event;
+mod function;
 mod hook;
 pub mod hooks;
 mod map;
+mod sys;
+pub mod verdicts;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use aya::sys::{Stats, enable_stats};
 use aya::{Btf as AyaBtf, Endianness};
@@ -21,10 +25,32 @@ use super::reasons::ReasonNames;
 use super::text;
 use crate::model::Probe;
 use drops::{DropProbe, Wanted};
-use hooks::{HookProbe, PerPacket};
+use hooks::HookProbe;
+use verdicts::VerdictProbe;
 
 /// Where the kernel shows its types, and those of its modules.
 const TYPES: &str = "/sys/kernel/btf";
+
+/// A share of the time is taken over this long at least: shorter, a burst would look like a lasting load.
+const WHILE: Duration = Duration::from_millis(200);
+
+/// What becomes of the programs that every packet passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PerPacket {
+    /// They are attached.
+    Wanted,
+    /// They were asked for, but the kernel does not take the time of programs: so they could not be given up in time.
+    Untimed,
+    /// Nobody asked for them.
+    Unwanted,
+}
+
+impl PerPacket {
+    /// Why they can't be attached, though they are wanted.
+    fn refused() -> Refusal {
+        Refusal::new("what it would cost can't be known: needs CAP_SYS_ADMIN", "")
+    }
+}
 
 /// Why no program can run here: one line for what is missing, one for what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +71,8 @@ impl Refusal {
 
 /// What the kernel's types say, kept only as long as programs are being loaded: it is large.
 pub(crate) struct Types {
+    /// As the kernel gives them.
+    bytes: Vec<u8>,
     /// As the loader wants them.
     loader: AyaBtf,
     /// The arguments of the hooks asked for; absent for a hook that this kernel does not have.
@@ -74,7 +102,7 @@ impl Types {
         let reset_reasons = reset_reasons.collect();
         drop(btf);
         let loader = AyaBtf::parse(&bytes, Endianness::default()).map_err(|e| unreadable(e.to_string()))?;
-        Ok(Types { loader, arguments, names, reset_reasons })
+        Ok(Types { bytes, loader, arguments, names, reset_reasons })
     }
 
     pub(crate) fn arguments(&self, tracepoint: &str) -> Option<&[String]> {
@@ -88,10 +116,14 @@ pub struct Probes {
     pub drops: DropProbe,
     /// What counters lack; or why not.
     pub hooks: Result<HookProbe, Refusal>,
+    /// Which rule of the firewall refused.
+    pub verdicts: VerdictProbe,
     /// Why resets are sent, by number.
     pub reset_reasons: HashMap<u32, String>,
     /// As long as this is open, the kernel takes the time of every program.
     stats: Option<OwnedFd>,
+    /// When the cost of what every packet passes was last looked at, and how many nanoseconds it was then.
+    looked: Option<(Instant, u64)>,
 }
 
 impl Probes {
@@ -110,8 +142,9 @@ impl Probes {
             (true, None) => PerPacket::Untimed,
         };
         let hooks = HookProbe::attach(&types, per_packet);
+        let verdicts = VerdictProbe::attach(&types, per_packet);
         let drops = DropProbe::attach(wanted, &types)?;
-        Ok(Probes { drops, hooks, reset_reasons: types.reset_reasons, stats })
+        Ok(Probes { drops, hooks, verdicts, reset_reasons: types.reset_reasons, stats, looked: None })
     }
 
     /// Stops counting; what was counted can still be read.
@@ -120,12 +153,29 @@ impl Probes {
         if let Ok(hooks) = &mut self.hooks {
             hooks.detach();
         }
+        self.verdicts.detach();
     }
 
-    /// Takes what every packet passes away if it takes more than this share of one CPU's time.
+    /// Takes what every packet passes away for good if it takes more than this share of one CPU's time.
     pub fn keep_below(&mut self, share: f64) {
-        if let Ok(hooks) = &mut self.hooks {
-            hooks.keep_below(share);
+        let of_hooks = self.hooks.as_ref().map_or(0, HookProbe::nanoseconds_per_packet);
+        let spent = of_hooks + self.verdicts.nanoseconds();
+        let Some((since, before)) = self.looked else {
+            self.looked = Some((Instant::now(), spent));
+            return;
+        };
+        let passed = since.elapsed();
+        if passed < WHILE {
+            return;
+        }
+        self.looked = Some((Instant::now(), spent));
+        let took = spent.saturating_sub(before) as f64 / passed.as_nanos() as f64;
+        if took > share {
+            let why = format!("gave up: what every packet passes took {:.1} % of a CPU; see --max-cpu", took * 100.0);
+            if let Ok(hooks) = &mut self.hooks {
+                hooks.give_up(&why);
+            }
+            self.verdicts.give_up(&why);
         }
     }
 
@@ -136,6 +186,7 @@ impl Probes {
         if let Ok(hooks) = &mut self.hooks {
             did.extend(hooks.did(timed));
         }
+        did.extend(self.verdicts.did(timed));
         did
     }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Seen, observe};
+use super::{Seen, observe_with};
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, again, wrong};
 use crate::lab::{Family, Lab, Namespace, SERVER_DEVICE, batch};
 use crate::need::Need;
+use crate::report::Report;
 use crate::tool;
 
 const PORT: u16 = 5050;
@@ -31,6 +32,8 @@ pub fn cases() -> Vec<Case> {
         Case::new("drops::policy_of_a_chain", nft, chain_policy),
         Case::new("drops::policy_without_counter", nft, without_counter),
         Case::new("drops::policy_counter_too_early", nft, counter_too_early),
+        Case::new("drops::policy_named_counter", nft, named_counter),
+        Case::new("drops::policy_shared_counter", nft, shared_counter),
         Case::new("drops::policy_across_the_window", nft, across),
         Case::new("drops::policy_iptables", iptables, iptables_rule),
         Case::new("drops::policy_iptables_of_the_old_kind", old, old_iptables),
@@ -95,6 +98,27 @@ pub fn policy<'a>(row: &'a Value, checks: &mut Checks, layer: &str, by: &str) ->
     policy
 }
 
+/// Runs `traffic` inside a window in which the program looks on as the kernel decides, where that is possible.
+fn observe(namespace: &Namespace, window: Duration, traffic: impl FnOnce() -> Outcome<u64>) -> Outcome<Seen> {
+    observe_with(namespace, window, &["--per-packet", "--max-cpu", "100%"], traffic)
+}
+
+/// By what means rules of nftables are known here: seen as the kernel decides where that is possible, which the report says;
+/// else by other means.
+fn means(report: &Report, otherwise: &'static str) -> &'static str {
+    let probes = report.0["self"]["probes"].as_array().map_or(&[][..], Vec::as_slice);
+    let attached = |probe: &Value| probe["name"] == "fexit/nft_do_chain" && probe["attached"] == true;
+    if probes.iter().any(attached) { "fexit" } else { otherwise }
+}
+
+/// Where nothing can look on as the kernel decides, the report says why.
+fn refusal_is_named(report: &Report, checks: &mut Checks) {
+    let probes = report.0["self"]["probes"].as_array().map_or(&[][..], Vec::as_slice);
+    let refused = probes.iter().find(|probe| probe["name"] == "fexit/nft_do_chain");
+    let named = refused.is_some_and(|probe| probe["attached"] == false && probe["reason"].is_string());
+    checks.that(named, format_args!("not told why rules are not seen to decide: {probes:#?}"));
+}
+
 fn place(checks: &mut Checks, refuser: &Value, [family, table, chain, hook]: [&str; 4]) {
     for (field, expected) in [("family", family), ("table", table), ("chain", chain), ("hook", hook)] {
         checks.same(field, Some(expected), refuser[field].as_str());
@@ -113,7 +137,7 @@ fn input(family: Family, window: Duration) -> Outcome {
     let seen = observe(&lab.server, window, || from_client(&lab, family, &[(PORT, 200), (PORT + 1, 70)]))?;
     let mut checks = Checks::default();
     let row = seen.check(&mut checks, REASON, "harmful", "netfilter", 270)?;
-    let policy = policy(row, &mut checks, "nftables", "counter");
+    let policy = policy(row, &mut checks, "nftables", means(&seen.report, "counter"));
     checks.same("shares", Some(2), policy["shares"].as_array().map(Vec::len));
     for (at, (count, comment)) in [(200, "the first"), (70, "the second")].into_iter().enumerate() {
         let share = &policy["shares"][at];
@@ -140,7 +164,7 @@ fn output(window: Duration) -> Outcome {
     })?;
     let mut checks = Checks::default();
     let row = seen.check(&mut checks, REASON, "harmful", "netfilter", 150)?;
-    let policy = policy(row, &mut checks, "nftables", "counter");
+    let policy = policy(row, &mut checks, "nftables", means(&seen.report, "counter"));
     place(&mut checks, policy, ["ip", "t", "o", "output"]);
     checks.same("comment", Some("not out"), policy["comment"].as_str());
     checks.same("verdict", Some("reject"), policy["verdict"].as_str());
@@ -167,7 +191,7 @@ fn forward(window: Duration) -> Outcome {
         observe(&lab.server, window, || send(&lab.client, SocketAddr::new(Family::V4.client(), 0), &[(far, 120)]))?;
     let mut checks = Checks::default();
     let row = seen.check(&mut checks, REASON, "harmful", "netfilter", 120)?;
-    let policy = policy(row, &mut checks, "nftables", "counter");
+    let policy = policy(row, &mut checks, "nftables", means(&seen.report, "counter"));
     place(&mut checks, policy, ["inet", "t", "deny", "forward"]);
     checks.same("comment", Some("not through"), policy["comment"].as_str());
     checks.same("handle", Some(handle(&lab.server, "not through")?), policy["handle"].as_u64());
@@ -186,8 +210,8 @@ fn chain_policy(window: Duration) -> Outcome {
     seen.check(&mut checks, REASON, "harmful", "netfilter", 200)?;
     let shares = shares(&seen);
     let [rule, rest] = &shares[..] else { return wrong(format_args!("not a rule and a policy: {shares:#?}")) };
-    checks.same("the rule is known by", Some("counter"), rule["by"].as_str());
-    checks.same("the policy is known by", Some("elimination"), rest["by"].as_str());
+    checks.same("the rule is known by", Some(means(&seen.report, "counter")), rule["by"].as_str());
+    checks.same("the policy is known by", Some(means(&seen.report, "elimination")), rest["by"].as_str());
     checks.same("by the rule", Some(40), rule["count"].as_u64());
     checks.same("by the policy", Some(160), rest["count"].as_u64());
     place(&mut checks, rest, ["ip", "t", "i", "input"]);
@@ -217,6 +241,35 @@ fn counter_too_early(window: Duration) -> Outcome {
     not_claimed(&lab, window, "early")
 }
 
+/// The counter stands by itself, and this rule alone names it.
+fn named_counter(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    lab.server.nft(&format!(
+        "add table inet t; add counter inet t c; add counter inet t other; \
+         add chain inet t i {{ type filter hook input priority 0; }}; \
+         add rule inet t i udp dport {PORT} counter name c drop comment \"by name\"; \
+         add rule inet t i udp dport 9 counter name other drop"
+    ))?;
+    let seen = observe(&lab.server, window, || from_client(&lab, Family::V4, &[(PORT, 85)]))?;
+    let mut checks = Checks::default();
+    let row = seen.check(&mut checks, REASON, "harmful", "netfilter", 85)?;
+    let policy = policy(row, &mut checks, "nftables", means(&seen.report, "counter"));
+    checks.same("comment", Some("by name"), policy["comment"].as_str());
+    checks.same("handle", Some(handle(&lab.server, "by name")?), policy["handle"].as_u64());
+    checks.done(&seen.report)
+}
+
+/// What two rules count together tells of neither.
+fn shared_counter(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    lab.server.nft(&format!(
+        "add table inet t; add counter inet t c; add chain inet t i {{ type filter hook input priority 0; }}; \
+         add rule inet t i tcp dport {PORT} counter name c drop comment \"not this one\"; \
+         add rule inet t i udp dport {PORT} counter name c drop comment \"shared\""
+    ))?;
+    not_claimed(&lab, window, "shared")
+}
+
 /// A flood that begins before the window and ends behind it: the counters are not read at the same instant as the drops. No
 /// packet of the rules may be blamed on the policy, which drops none.
 fn across(window: Duration) -> Outcome {
@@ -244,7 +297,10 @@ fn across(window: Duration) -> Outcome {
         let shares = policy["shares"].as_array().map_or(&[][..], Vec::as_slice);
         let known: u64 = shares.iter().filter_map(|share| share["count"].as_u64()).sum();
         checks.same("shares and the rest", count, known + policy["unattributed"].as_u64().unwrap_or(0));
-        checks.that(shares.iter().all(|share| share["by"] == "counter"), format_args!("a wrong claim: {policy:#}"));
+        checks.that(
+            shares.iter().all(|share| share["by"] == means(&report, "counter")),
+            format_args!("a wrong claim: {policy:#}"),
+        );
         checks.that(known >= count / 2, format_args!("only {known} of {count} known: {policy:#}"));
         seen += count;
     }
@@ -258,7 +314,13 @@ fn not_claimed(lab: &Lab, window: Duration, comment: &str) -> Outcome {
     let seen = observe(&lab.server, window, || from_client(lab, Family::V4, &[(PORT, 90)]))?;
     let mut checks = Checks::default();
     let row = seen.check(&mut checks, REASON, "harmful", "netfilter", 90)?;
-    let policy = policy(row, &mut checks, "nftables", "reason");
+    let by = means(&seen.report, "reason");
+    let policy = policy(row, &mut checks, "nftables", by);
+    if by == "fexit" {
+        checks.same("rule", Some(comment), policy["comment"].as_str());
+        return checks.done(&seen.report);
+    }
+    refusal_is_named(&seen.report, &mut checks);
     checks.same("a rule that is claimed", None, policy["handle"].as_u64());
     checks.same("not attributed", Some(90), policy["unattributed"].as_u64());
     checks.same("candidates", Some(1), policy["candidates"].as_array().map(Vec::len));
@@ -283,7 +345,7 @@ fn iptables_rule(window: Duration) -> Outcome {
     let [rest, rule] = &shares[..] else { return wrong(format_args!("not a rule and a policy: {shares:#?}")) };
     for (share, count) in [(rule, 110), (rest, 30)] {
         place(&mut checks, share, ["ip", "filter", "INPUT", "input"]);
-        checks.same("by", Some("counter"), share["by"].as_str());
+        checks.same("by", Some(means(&seen.report, "counter")), share["by"].as_str());
         checks.same("tool", Some("iptables"), share["tool"].as_str());
         checks.same("count", Some(count), share["count"].as_u64());
     }
@@ -315,8 +377,9 @@ fn old_iptables(window: Duration) -> Outcome {
     place(&mut checks, old, ["ip", "filter", "deny", "input"]);
     checks.same("tool", Some("iptables-legacy"), old["tool"].as_str());
     checks.same("number", Some(2), old["rule"].as_u64());
-    for (share, count, comment) in [(old, 120, "of old"), (new, 35, "of new")] {
-        checks.same("by", Some("counter"), share["by"].as_str());
+    let by = means(&seen.report, "counter");
+    for (share, by, count, comment) in [(old, "counter", 120, "of old"), (new, by, 35, "of new")] {
+        checks.same("by", Some(by), share["by"].as_str());
         checks.same("count", Some(count), share["count"].as_u64());
         checks.same("comment", Some(comment), share["comment"].as_str());
     }
@@ -344,7 +407,7 @@ fn conntrack_invalid(window: Duration) -> Outcome {
     })?;
     let mut checks = Checks::default();
     let row = seen.check(&mut checks, REASON, "harmful", "netfilter", 130)?;
-    let policy = policy(row, &mut checks, "nftables", "counter");
+    let policy = policy(row, &mut checks, "nftables", means(&seen.report, "counter"));
     place(&mut checks, policy, ["inet", "t", "i", "input"]);
     checks.same("comment", Some("no connection"), policy["comment"].as_str());
     checks.done(&seen.report)
