@@ -82,7 +82,7 @@ fn run(family: Family, redact: bool, window: Duration) -> Outcome {
         same(&live, &again, &mut checks);
         let plan = shown(&["tune", "--json", "--root"], &bundle)?;
         let steps = plan["plan"]["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
-        checks.that(steps.iter().any(|step| step["knob"] == "net.core.rmem_default"), &plan["plan"]);
+        checks.that(steps.iter().any(|step| step["suggestion"]["knob"] == "net.core.rmem_default"), &plan["plan"]);
         let refused = Command::new(TOOL).args(["tune", "--apply", "--yes", "--root"]).arg(&bundle).output()?;
         checks.same("exit code of --apply on a recording", Some(2), refused.status.code());
     }
