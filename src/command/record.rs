@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub fn run(args: &RecordArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
     let place = args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?;
     // A folder that can't be made must not cost a window.
-    let bundle = Bundle::create(&args.bundle)?;
+    let bundle = Bundle::new(&args.bundle)?;
     let mut run = Run::at(place, stop);
     run.format = args.format();
     let names: &[&str] = if args.interval.is_zero() { &[""] } else { &["before", "after"] };
