@@ -164,8 +164,16 @@ never\t'Never'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand record" -l redact -d 'Replace addresses and the names of the host, of devices, processes, cgroups and namespaces, each by the same one everywhere, and leave out what can\'t be: for a recording that strangers may see'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand record" -l json -d 'Show the report on what was recorded as one JSON document'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -l list -d 'List all that can be explained'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -l list -d 'List all that can be explained, by kind and in each by stage; or one kind' -r -f -a "all\t'Everything'
+stages\t'Stages of the packet\'s path'
+rules\t'What can be wrong'
+knobs\t'What can be turned'
+counters\t'What is counted'
+reasons\t'Why the kernel drops a packet'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in a pipe'
+never\t'Never'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand doctor" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"

@@ -18,7 +18,7 @@ pub use change::{Apply, ChangeArgs};
 pub use confirm::{ConfirmArgs, GuardArgs};
 pub use doctor::DoctorArgs;
 pub use drops::{By, DropsArgs, Source};
-pub use explain::ExplainArgs;
+pub use explain::{ExplainArgs, Kind};
 pub use generate::GenerateArgs;
 pub use history::HistoryArgs;
 pub use record::RecordArgs;

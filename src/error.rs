@@ -66,16 +66,26 @@ impl Error {
     }
 }
 
-/// The most alike of `names` to a `wrong` one, for "did you mean": at most three, none that differ in more than a third.
+/// The most alike of `names` to a `wrong` one, for "did you mean": at most three, none that differ in more than a third; or,
+/// if there is none, the shortest that hold it.
 pub fn near_misses(wrong: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+    /// A shorter word is in everything.
+    const WORD: usize = 3;
     let lower = wrong.to_lowercase();
-    let mut near: Vec<(usize, String)> = names
-        .map(|name| (distance(&lower, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance * 3 <= name.chars().count().max(3))
-        .collect();
-    near.sort();
-    near.dedup();
-    near.into_iter().take(3).map(|(_, name)| name).collect()
+    let mut near: Vec<(usize, String)> = Vec::new();
+    let mut holding: Vec<(usize, String)> = Vec::new();
+    for name in names {
+        let (distance, length) = (distance(&lower, &name.to_lowercase()), name.chars().count());
+        if distance * 3 <= length.max(3) {
+            near.push((distance, name));
+        } else if lower.chars().count() >= WORD && name.to_lowercase().contains(&lower) {
+            holding.push((length, name));
+        }
+    }
+    let mut best = if near.is_empty() { holding } else { near };
+    best.sort();
+    best.dedup();
+    best.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
 /// What to do about a `wrong` name: the most alike of `names`, or `otherwise` if none is.
@@ -111,6 +121,8 @@ mod tests {
         let names = ["udp-receive-buffer-overflow", "backlog-overflow", "Udp.RcvbufErrors"].map(String::from);
         assert_eq!(near_misses("backlog-overflo", names.clone().into_iter()), ["backlog-overflow"]);
         assert_eq!(near_misses("udp.rcvbuferors", names.clone().into_iter()), ["Udp.RcvbufErrors"]);
+        assert_eq!(near_misses("rcvbuf", names.clone().into_iter()), ["Udp.RcvbufErrors"]);
+        assert_eq!(near_misses("overflow", names.clone().into_iter())[0], "backlog-overflow");
         assert!(near_misses("zzzzzzz", names.into_iter()).is_empty());
     }
 }

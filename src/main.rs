@@ -44,7 +44,7 @@ fn run(cli: &Cli) -> Result<u8, Error> {
         Verb::Revert(args) => with(terminal(Color::Auto), |out| revert::run(args, out)),
         Verb::History(args) => with(terminal(Color::Auto), |out| history::run(args, out, &stop_on_interrupt())),
         Verb::Record(args) => with(terminal(args.color), |out| record::run(args, out, &stop_on_interrupt())),
-        Verb::Explain(args) => with(terminal(Color::Auto), |out| explain::run(args, out)),
+        Verb::Explain(args) => with(terminal(args.color), |out| explain::run(args, out)),
         Verb::Doctor(args) => with(terminal(args.color), |out| doctor::run(args, out)),
         Verb::Generate(args) => with(terminal(Color::Auto), |out| generate::run(args, out)),
     }

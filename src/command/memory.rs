@@ -21,9 +21,10 @@ pub fn tcp(host: &Host) -> Option<u64> {
     pressure(host, "net/ipv4/tcp_mem")
 }
 
-/// The second of three numbers, in pages.
+/// The second of three numbers, in pages of that host.
 fn pressure(host: &Host, path: &str) -> Option<u64> {
     let settings = settings::read(host, std::iter::once(SettingFile::sysctl(path)));
     let pages: u64 = settings.get(path)?.split(' ').nth(1)?.parse().ok()?;
-    pages.checked_mul(rustix::param::page_size() as u64)
+    let recorded = host.notes().and_then(|notes| notes.page_size);
+    pages.checked_mul(recorded.unwrap_or_else(|| rustix::param::page_size() as u64))
 }

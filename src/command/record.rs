@@ -1,6 +1,6 @@
 //! `record`: what a host tells, as files from which every report can be made again.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub fn run(args: &RecordArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
     let place = args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?;
     // A folder that can't be made must not cost a window.
-    let bundle = Bundle::create(&args.bundle)?;
+    let bundle = Bundle::new(&args.bundle)?;
     let mut run = Run::at(place, stop);
     run.format = args.format();
     let names: &[&str] = if args.interval.is_zero() { &[""] } else { &["before", "after"] };
@@ -76,10 +76,15 @@ fn read_the_rest(run: &Run, host: &Host) -> Vec<String> {
     let failed = [
         ("memory", run.home.inside(plan).map(drop).map_err(|e| e.to_string())),
         ("owners of sockets", owner::keep(host)),
-        ("rules of nftables", nftables::read(host).map(drop).map_err(|e| e.to_string())),
+        ("rules of nftables", rules_of_nftables(host).map_err(|e| e.to_string())),
         ("rules of iptables", xtables::read(host).map(drop).map_err(|e| e.to_string())),
     ];
     failed.into_iter().filter_map(|(what, result)| Some(format!("{what}: {}", result.err()?))).collect()
+}
+
+/// Nothing is loaded into the kernel for a recording.
+fn rules_of_nftables(host: &Host) -> io::Result<()> {
+    if nftables::is_there() { nftables::read(host).map(drop) } else { Ok(()) }
 }
 
 fn summary(args: &RecordArgs, written: Written, missing: &[String]) -> String {

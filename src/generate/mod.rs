@@ -1,6 +1,7 @@
 //! Papers made from the code: man pages, completions, the JSON schema, and the tables in the README. What stands in the
 //! code is said once; a test compares.
 
+mod learn;
 mod man;
 mod readme;
 

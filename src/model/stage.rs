@@ -9,8 +9,11 @@ pub struct Stage {
     pub id: &'static str,
     /// A few words for it, in a table.
     pub title: &'static str,
-    /// What happens to a packet here.
+    /// What happens to a packet here, in a few sentences.
     pub explain: &'static str,
+    /// The same for those who want to learn it: what the kernel does, function by function, which counter tells what, and
+    /// what is commonly misread. Headings, paragraphs and lists in Markdown; a file of its own beside the stage's.
+    pub chapter: &'static str,
     /// The stage from which packets come that no counter counts on the way: the ledger works out how many.
     pub fed_by: Option<&'static str>,
     /// True for the stage whose queues are the receive queues of sockets: they tell what they hold and what they lost.

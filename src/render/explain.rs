@@ -1,143 +1,44 @@
-//! What is known of a counter, rule, knob or stage, as running text.
+//! What is known of a counter, rule, knob, stage or drop reason, as running text.
 
-use std::fmt::Write;
+pub mod chapter;
+mod flow;
+mod item;
+mod list;
 
+pub use item::{counter, knob, reason, rule};
+pub use list::list;
+
+use super::path::{BOLD, COMMAND, DIM};
 use super::words::wrap;
-use crate::model::{Counter, Flow, Key, Kind, Knob, Place, Reason, Rule, Scope, Stage};
+use crate::model::Stage;
+use crate::stage::{RECEIVE, SEND};
 
 const WIDTH: usize = 80;
+/// Names up to this length have their text beside them.
+const NAME: usize = 28;
 
-/// A stage: what happens there, and what it has.
+/// A stage: what happens there, its chapter, and what it has. Whoever goes from one to the next has learnt the path.
 pub fn stage(stage: &Stage) -> String {
-    let mut out = heading(stage.id, "stage", stage.title);
+    let (path, stages) = match RECEIVE.iter().any(|other| other.id == stage.id) {
+        true => ("receive path", RECEIVE),
+        false => ("send path", SEND),
+    };
+    let at = stages.iter().position(|other| other.id == stage.id).unwrap_or(0);
+    let mut out = heading(stage.id, stage.title, &format!("{path}, stage {} of {}", at + 1, stages.len()));
     paragraph(&mut out, stage.explain);
-    list(&mut out, "Counted here", stage.counters.iter().map(|counter| counter.id()));
-    list(&mut out, "Dropped here for", stage.reasons.iter().map(|reason| reason.name.into()));
-    list(&mut out, "Can be wrong here", stage.rules.iter().map(|rule| rule.id.into()));
-    list(&mut out, "Can be turned here", stage.knobs.iter().map(|knob| knob.id.into()));
-    out
-}
-
-/// A counter.
-pub fn counter(stage: &Stage, counter: &'static Counter) -> String {
-    let kind = match counter.kind {
-        Kind::Total => "counter",
-        Kind::Gauge => "gauge",
-    };
-    let mut out = heading(&counter.id(), kind, stage.title);
-    paragraph(&mut out, &counter.text());
-    let group = counter.group;
-    field(&mut out, "stage", stage.id);
-    field(&mut out, "unit", counter.unit.word());
-    field(&mut out, "scope", scope(group.scope));
-    let place = match counter.key {
-        Key::Name(name) => format!("{}, by name ({name})", group.origin),
-        Key::Column(column) => format!("{}, column {column} counted from 0", group.origin),
-    };
-    field(&mut out, "read from", &place);
-    field(&mut out, "kernel", group.kernel);
-    let width = match (counter.kind, group.bits) {
-        (Kind::Gauge, _) => "goes up and down",
-        (_, 32) => "32 bits: wraps, and is compared so",
-        _ => "64 bits: if it falls it was reset, and the window says nothing",
-    };
-    field(&mut out, "width", width);
-    field(&mut out, "OpenMetrics", &counter.metric());
-    if let Some(flow) = counter.flow {
-        field(&mut out, "in the ledger", &edge(flow));
-    }
-    if let Some(word) = counter.same_loss {
-        let others: Vec<String> = crate::stage::counters()
-            .filter(|(_, other)| other.same_loss == Some(word) && *other != counter)
-            .map(|(_, other)| other.id())
-            .collect();
-        field(&mut out, "do not add up with", &others.join(", "));
-    }
-    list(&mut out, "Looked at by", rules_on(counter));
-    out
-}
-
-/// A rule.
-pub fn rule(stage: &Stage, rule: &Rule) -> String {
-    let mut out = heading(rule.id, "rule", stage.title);
-    paragraph(&mut out, rule.title);
-    out.push('\n');
-    paragraph(&mut out, rule.explain);
-    field(&mut out, "stage", stage.id);
-    list(&mut out, "Looks at", rule.triggers.iter().map(|counter| counter.id()));
-    if !rule.thresholds.is_empty() {
-        out.push_str("\nLimits (--thresholds FILE sets others)\n");
-    }
-    for limit in rule.thresholds {
-        let _ = writeln!(out, "  {} = {}  {}", limit.key, limit.default, limit.help);
-    }
-    list(&mut out, "May suggest", rule.knobs.iter().map(|knob| knob.id.into()));
-    out.push_str("\nFor example\n");
-    for example in rule.examples {
-        let says = example.severity.map_or("nothing".into(), |severity| severity.to_string());
-        let _ = writeln!(out, "  {says:<9} {}", example.what);
-    }
-    out
-}
-
-/// A knob.
-pub fn knob(stage: &Stage, knob: &Knob) -> String {
-    let mut out = heading(knob.id, "knob", stage.title);
-    paragraph(&mut out, knob.help);
-    let place = match knob.place {
-        Place::Sysctl => format!("/proc/sys/{}", knob.path()),
-        Place::Sysfs(path) => format!("/sys/{path}"),
-        Place::Application => "the application's code or configuration".into(),
-    };
-    field(&mut out, "stage", stage.id);
-    field(&mut out, "where", &place);
-    field(&mut out, "scope", scope(knob.scope));
-    field(&mut out, "default", knob.default);
-    field(&mut out, "range", &format!("{} to {} {}", knob.range.start(), knob.range.end(), knob.unit));
-    field(&mut out, "good value", knob.formula);
-    field(&mut out, "risk", &format!("{}: {}", knob.risk, knob.harm));
-    field(&mut out, "takes effect", knob.takes_effect);
-    field(&mut out, "kept by", knob.keep);
-    let suggest = crate::stage::rules().filter(|(_, rule)| rule.knobs.iter().any(|other| other.id == knob.id));
-    list(&mut out, "Looked at by", suggest.map(|(_, rule)| rule.id.into()));
-    out
-}
-
-/// A drop reason.
-pub fn reason(stage: &str, reason: &Reason) -> String {
-    let mut out = heading(reason.name, "drop reason", stage);
-    paragraph(&mut out, reason.normal);
-    field(&mut out, "stage", stage);
-    field(&mut out, "harm", &reason.harm.to_string());
-    field(
-        &mut out,
-        "kernel",
-        "enum skb_drop_reason, include/net/dropreason-core.h; the number differs between kernels",
-    );
-    if !reason.functions.is_empty() {
-        field(&mut out, "without reasons", &format!("taken from the place: {}", reason.functions.join(", ")));
-    }
-    field(&mut out, "seen by", &format!("netstat-deep drops --reason {}", reason.name));
-    out
-}
-
-/// Every id, a line each, in the order of the path.
-pub fn all() -> String {
-    let mut out = String::new();
-    for stage in crate::stage::stages() {
-        let _ = writeln!(out, "{:<44} stage    {}", stage.id, stage.title);
-        for rule in stage.rules {
-            let _ = writeln!(out, "  {:<42} rule     {}", rule.id, rule.title);
+    chapter::show(&mut out, stage.chapter);
+    let counters = stage.counters.iter().map(|counter| (counter.id(), counter.text()));
+    section(&mut out, "Counted here", counters);
+    let reasons = stage.reasons.iter().map(|reason| (reason.name.to_owned(), reason.normal.to_owned()));
+    section(&mut out, "Dropped here for", reasons);
+    section(&mut out, "Can be wrong here", stage.rules.iter().map(|rule| (rule.id.into(), rule.title.into())));
+    section(&mut out, "Can be turned here", stage.knobs.iter().map(|knob| (knob.id.into(), knob.help.into())));
+    let before = at.checked_sub(1).and_then(|at| stages.get(at));
+    for (word, other) in [("before it", before), ("after it", stages.get(at + 1))] {
+        if let Some(other) = other {
+            let gap = if word == "before it" { "\n" } else { "" };
+            out.push_str(&format!("{gap} {word:<9}  {COMMAND}netstat-deep explain {}{COMMAND:#}\n", other.id));
         }
-        for knob in stage.knobs {
-            let _ = writeln!(out, "  {:<42} knob     {}", knob.id, first_sentence(knob.help));
-        }
-        for counter in stage.counters {
-            let _ = writeln!(out, "  {:<42} counter  {}", counter.id(), first_sentence(&counter.text()));
-        }
-    }
-    for (stage, reason) in crate::stage::reasons() {
-        let _ = writeln!(out, "{:<44} reason   {stage}: {}", reason.name, first_sentence(reason.normal));
     }
     out
 }
@@ -148,68 +49,46 @@ pub fn first_sentence(text: &str) -> String {
     text.split_once(". ").map_or(text.clone(), |(first, _)| format!("{first}."))
 }
 
-fn rules_on(counter: &'static Counter) -> impl Iterator<Item = String> {
-    crate::stage::rules().filter(move |(_, rule)| rule.triggers.contains(&counter)).map(|(_, rule)| rule.id.into())
+fn section(out: &mut String, heading: &str, items: impl Iterator<Item = (String, String)>) {
+    let mut items = items.peekable();
+    if items.peek().is_some() {
+        title(out, heading);
+    }
+    names(out, items.map(|(name, text)| (name, first_sentence(&text))));
 }
 
-fn edge(flow: Flow) -> String {
-    match flow {
-        Flow::Pass { from, to } => format!("packets that went from {from} to {to}"),
-        Flow::Lost { at } => format!("packets lost at {at}"),
-        Flow::Unwanted { at } => format!("packets at {at} that nobody here asked for"),
-        Flow::LostUpTo { at, limit, rest } => {
-            format!("packets lost at {at}, as many as {} counted; the rest nobody asked for at {rest}", limit.id())
+/// A name in the margin, and what it is about beside it; below it, if it is long.
+fn names(out: &mut String, items: impl Iterator<Item = (String, String)>) {
+    let margin = " ".repeat(NAME + 4);
+    for (name, text) in items {
+        let length = name.chars().count();
+        let first = match length <= NAME {
+            true => format!("  {COMMAND}{name}{COMMAND:#}{}", " ".repeat(NAME + 2 - length)),
+            false => format!("  {COMMAND}{name}{COMMAND:#}\n{margin}"),
+        };
+        out.push_str(&first);
+        for (n, line) in wrap(&text.replace('`', ""), WIDTH - NAME - 4).iter().enumerate() {
+            let margin = if n == 0 { "" } else { &margin };
+            out.push_str(&format!("{margin}{line}\n"));
         }
-        Flow::MayExplain { at, from } => {
-            format!("packets lost at {at}, as many as are missing at {from} or among those sent on")
-        }
-        Flow::Joins => "packets made here, beside those that are sent on".into(),
-        Flow::Leaves => "packets made here or sent on that were given to a device".into(),
-        Flow::Merged { at } => format!("fragments taken in at {at}"),
-        Flow::Unmerged { at } => format!("packets made of fragments at {at}"),
-        Flow::LostMerged { at } => format!("packets lost at {at} while waiting for fragments"),
-        Flow::Uncertain { at } => format!("packets that may end at {at} uncounted"),
     }
 }
 
-fn scope(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Machine => "one for the machine",
-        Scope::Netns => "one for each network namespace",
-        Scope::Device => "one for each device",
-        Scope::Queue => "one for each queue of a device",
-        Scope::Cpu => "one for each CPU, the same in every network namespace",
-        Scope::Socket => "one for each socket",
-        Scope::Application => "the application's own",
-    }
+/// What it is called and what kind of thing it is, on either side of the screen.
+fn heading(id: &str, kind: &str, place: &str) -> String {
+    let right = if kind == place { kind.to_owned() } else { format!("{kind}, {place}") };
+    let free = WIDTH.saturating_sub(id.chars().count() + right.chars().count()).max(2);
+    format!("{BOLD}{id}{BOLD:#}{}{DIM}{right}{DIM:#}\n\n", " ".repeat(free))
 }
 
-fn heading(id: &str, kind: &str, where_: &str) -> String {
-    format!("{id}  ({kind}, {where_})\n\n")
+fn title(out: &mut String, text: &str) {
+    out.push_str(&format!("\n{BOLD}{text}{BOLD:#}\n"));
 }
 
 fn paragraph(out: &mut String, text: &str) {
-    for line in wrap(text, WIDTH - 2) {
-        let _ = writeln!(out, "  {line}");
-    }
+    chapter::lines(out, "  ", "  ", text);
 }
 
 fn field(out: &mut String, name: &str, value: &str) {
-    if name == "stage" {
-        out.push('\n');
-    }
-    for (i, line) in wrap(value, WIDTH - 22).iter().enumerate() {
-        let name = if i == 0 { name } else { "" };
-        let _ = writeln!(out, "  {name:<19} {line}");
-    }
-}
-
-fn list(out: &mut String, title: &str, items: impl Iterator<Item = String>) {
-    let items: Vec<String> = items.collect();
-    if !items.is_empty() {
-        let _ = writeln!(out, "\n{title}");
-        for item in items {
-            let _ = writeln!(out, "  {item}");
-        }
-    }
+    chapter::lines(out, &format!("  {name:<19} "), &" ".repeat(22), value);
 }

@@ -53,7 +53,7 @@ impl Host {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::PATH;
         let usage = |why: String| {
             Error::usage(format!("{} is no recorded tree: {why}", path.display()))
-                .hint("give a folder that holds proc/ and sys/ as they were copied from a host")
+                .hint("give a folder that 'netstat-deep record --bundle' made, or that holds proc/ and sys/ of a host")
         };
         let root = rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| usage(e.to_string()))?;
         if !path.join("proc").is_dir() {

@@ -120,6 +120,20 @@ pub struct Ruleset {
     places: HashMap<ChainId, u32>,
 }
 
+/// Whether the kernel has nftables now. Where it has not, asking for rules would load the module (nfnetlink_rcv_msg() in
+/// net/netfilter/nfnetlink.c), and there can be none.
+pub fn is_there() -> bool {
+    let mut bytes = Vec::new();
+    if let Err(e) = Host::Live.read("proc/modules", &mut bytes) {
+        // A kernel without modules loads none.
+        return e.kind() == io::ErrorKind::NotFound;
+    }
+    // Built in or loaded, its functions have names; they are there also for those who may not see their addresses.
+    let is_function =
+        |line: &[u8]| line.split(|&b| b == b' ').nth(2).is_some_and(|name| name.starts_with(b"nft_do_chain"));
+    Host::Live.read("proc/kallsyms", &mut bytes).is_ok() && bytes.split(|&b| b == b'\n').any(is_function)
+}
+
 /// Reads the rules of the calling thread's network namespace.
 pub fn read(host: &Host) -> io::Result<Ruleset> {
     let host = host.clone();

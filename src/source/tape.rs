@@ -46,6 +46,9 @@ pub struct Notes {
     /// What to write before a command so that it acts there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enter: Option<String>,
+    /// Bytes of a page of its memory: limits of protocols are in pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<u64>,
     /// True if addresses and names are replaced.
     pub redacted: bool,
     /// What is not in it, because it could have held addresses or names.
@@ -88,6 +91,7 @@ impl Tape {
         let notes = &mut self.reel().notes;
         notes.tool_version = env!("CARGO_PKG_VERSION").into();
         notes.taken_at = Some(taken_at);
+        notes.page_size = Some(rustix::param::page_size() as u64);
         (notes.netns, _) = identity();
         (notes.netns_name, notes.enter) = (place.name.clone(), place.enter.clone());
     }

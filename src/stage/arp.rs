@@ -63,6 +63,7 @@ pub static STAGE: Stage = Stage {
     explain: "Requests for our addresses are answered and what others tell about theirs is remembered, in one table per \
               protocol for the whole machine. ARP frames go no further; neighbour discovery is ICMPv6 and passes \
               through IP.",
+    chapter: include_str!("chapter/arp.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

@@ -111,6 +111,7 @@ pub static STAGE: Stage = Stage {
     explain: "RPS moves packets to the queue of another CPU; loopback, veth, tunnels and old drivers always put theirs \
               into the queue of the present one. The CPU takes them from there like from a ring. A full queue drops \
               what comes.",
+    chapter: include_str!("chapter/backlog.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

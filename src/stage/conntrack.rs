@@ -157,6 +157,7 @@ pub static STAGE: Stage = Stage {
     explain: "If any firewall rule or NAT asks for it, every packet is matched with a table of known flows, before \
               routing for received ones and before leaving for our own. A first packet makes an entry; if there is no \
               room it is dropped.",
+    chapter: include_str!("chapter/conntrack.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

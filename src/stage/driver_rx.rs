@@ -106,6 +106,7 @@ pub static STAGE: Stage = Stage {
     explain: "The driver takes up to 64 frames from the ring, gives each to the XDP program if there is one (which may \
               drop it on purpose), builds an skb around it and puts a new empty buffer into the ring. If memory is \
               short there is no new buffer, and the loss shows at the ring.",
+    chapter: include_str!("chapter/driver_rx.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: &[],

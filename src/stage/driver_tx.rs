@@ -43,6 +43,7 @@ pub static STAGE: Stage = Stage {
     title: "driver, TX ring",
     explain: "The driver puts the packet into the device's transmit ring. When the ring, or the limit that BQL has found \
               for it, is full, the queue is stopped and packets wait in the qdisc until the device has sent some.",
+    chapter: include_str!("chapter/driver_tx.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: &[],

@@ -27,6 +27,7 @@ pub static STAGE: Stage = Stage {
     explain: "tc's egress programs and netfilter's egress hook see the packet, then one of the device's transmit queues \
               is chosen for it: by the sending CPU (XPS), else by the flow's hash; a flow keeps its queue as long as \
               packets of it are on their way.",
+    chapter: include_str!("chapter/egress.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: &[],

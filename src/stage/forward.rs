@@ -68,6 +68,7 @@ pub static STAGE: Stage = Stage {
     explain: "Routing has decided: a packet for one of our addresses passes the firewall's INPUT hook and goes to its \
               protocol; one for another host passes FORWARD, loses one hop of its life, and is sent on if it fits the \
               next link.",
+    chapter: include_str!("chapter/forward.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

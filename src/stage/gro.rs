@@ -68,6 +68,7 @@ pub static STAGE: Stage = Stage {
     explain: "Segments of one flow that arrive together are merged into one large packet, so that all that follows runs \
               once for many. Nothing is lost here. From here on counters count merged packets: they are smaller than \
               the device's.",
+    chapter: include_str!("chapter/gro.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

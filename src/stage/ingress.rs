@@ -121,6 +121,7 @@ pub static STAGE: Stage = Stage {
               packet to a bridge or bond if the device belongs to one, and finds the protocol by the EtherType. A \
               frame whose protocol nobody handles (LLDP, spanning tree, IPv6 switched off) is discarded and counted in \
               the device's rx_dropped: that is not a loss.",
+    chapter: include_str!("chapter/ingress.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

@@ -18,6 +18,7 @@ pub static STAGE: Stage = Stage {
     explain: "The device raises an interrupt; its handler only masks further ones and asks for the receive softirq on \
               the same CPU. Nothing is lost here, but frames wait in the ring as long as the device holds the interrupt \
               back to gather more (coalescing).",
+    chapter: include_str!("chapter/interrupt.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

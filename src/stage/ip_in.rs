@@ -307,6 +307,7 @@ pub static STAGE: Stage = Stage {
     explain: "IP checks the header, lets netfilter see the packet (PREROUTING: conntrack, NAT), puts fragments together \
               and asks the routing table: for us, for another host, or for nobody. What netfilter, XFRM policies or \
               the martian check take out here is in no counter of IP; the ledger's unexplained packets are those.",
+    chapter: include_str!("chapter/ip_in.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

@@ -33,6 +33,7 @@ pub static STAGE: Stage = Stage {
     explain: "The device takes a frame off the wire, checks its checksum and length, and drops what is not addressed to \
               it. A frame that is damaged here was damaged on its way: look at cables, optics, duplex and the switch \
               port. No setting of this host brings it back.",
+    chapter: include_str!("chapter/link.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

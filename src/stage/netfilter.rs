@@ -122,6 +122,7 @@ pub static STAGE: Stage = Stage {
               and on its way out again (FORWARD). What a rule drops is in no counter of IP, UDP or TCP: without \
               the drop probe the ledger shows it as unexplained at ip_in. 'netstat-deep drops --by rule' names the \
               rules: seen as the kernel decides (fexit), or by their own counters.",
+    chapter: include_str!("chapter/netfilter.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

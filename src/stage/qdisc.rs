@@ -27,6 +27,7 @@ pub static STAGE: Stage = Stage {
     explain: "The queueing discipline holds packets until the device takes them: in order (pfifo_fast), flow by flow (fq, \
               fq_codel), or shaped (htb, tbf). What exceeds its limit is dropped here, and in no counter of the device. \
               Most virtual devices have none (noqueue).",
+    chapter: include_str!("chapter/qdisc.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: &[],

@@ -198,6 +198,7 @@ pub static STAGE: Stage = Stage {
     title: "reader",
     explain: "The application is woken and copies the data out of its socket's queue. How long it lets data wait there \
               is in no counter; that it waits too long shows as a full queue one stage before.",
+    chapter: include_str!("chapter/read.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

@@ -25,6 +25,7 @@ pub static STAGE: Stage = Stage {
     explain: "The device picks a queue for the frame and writes it into the next empty buffer of that queue's ring. If \
               the kernel has not emptied the ring in time there is no buffer, and the frame is gone before any software \
               saw it. Short bursts ask for a longer ring; a ring that is always full asks for more CPU.",
+    chapter: include_str!("chapter/ring.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

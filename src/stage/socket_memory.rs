@@ -120,6 +120,7 @@ pub static STAGE: Stage = Stage {
     explain: "Every packet in a queue is charged to its protocol (net.ipv4.tcp_mem, udp_mem, in pages, one limit for the \
               machine) and to the memory cgroup of the socket. Above the limit packets are dropped although the \
               socket's own buffer has room. On 6.18 such a loss of UDP is in no Udp counter, only in the socket's own.",
+    chapter: include_str!("chapter/socket_memory.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

@@ -26,6 +26,7 @@ pub static STAGE: Stage = Stage {
     explain: "net_rx_action() polls one ring after the other, at most netdev_budget packets or netdev_budget_usecs of \
               time, then lets others run and comes back. Nothing is lost here; but while a CPU is busy elsewhere its \
               rings fill up, and the loss shows at the ring.",
+    chapter: include_str!("chapter/softirq.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

@@ -236,6 +236,7 @@ pub static STAGE: Stage = Stage {
     explain: "TCP finds the connection, checks sequence and timestamps, and appends the data to the receive queue, or to \
               the out-of-order queue if something before it is missing. While a process works on the socket, segments \
               wait in the socket's own backlog. Lost segments are sent again, so a loss here costs time, not data.",
+    chapter: include_str!("chapter/tcp_in.md"),
     fed_by: Some("tcp_listen"),
     queues_in_sockets: false,
     counters: COUNTERS,

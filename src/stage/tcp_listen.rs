@@ -90,6 +90,7 @@ pub static STAGE: Stage = Stage {
     explain: "A SYN to a listening socket makes a request and is answered; the client's ACK turns it into a connection, \
               which waits in the accept queue until the application takes it. Both queues are limited by the listener's \
               backlog: the smaller of the number given to listen() and net.core.somaxconn.",
+    chapter: include_str!("chapter/tcp_listen.md"),
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,

@@ -320,6 +320,7 @@ pub static STAGE: Stage = Stage {
     explain: "UDP finds the socket by address and port, checks the checksum and the socket's filter, and appends the \
               datagram to the socket's receive queue if the buffer has room. Nothing slows the sender down: what does not \
               fit is lost. A datagram counts as received only when the application has read it.",
+    chapter: include_str!("chapter/udp_in.md"),
     fed_by: Some("forward"),
     queues_in_sockets: true,
     counters: COUNTERS,

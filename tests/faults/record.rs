@@ -24,7 +24,7 @@ use crate::udp_buffer::bursts;
 const TOOL: &str = env!("CARGO_BIN_EXE_netstat-deep");
 const RULE: &str = "udp-receive-buffer-overflow";
 const PORT: u16 = 5000;
-/// Names that the namespace gets, and that strangers must not see.
+/// Names that the namespace gets, and that strangers must not see: acme is in each.
 const DEVICE: &str = "acme-wan0";
 const ALIAS: &str = "Customer Acme";
 const COMMENT: &str = "acme branch office";
@@ -43,7 +43,7 @@ pub fn cases() -> Vec<Case> {
 fn run(family: Family, redact: bool, window: Duration) -> Outcome {
     let lab = Lab::new()?;
     let server = &lab.server.name;
-    ip(&["-n", server, "link", "add", DEVICE, "type", "dummy"])?;
+    ip(&["-n", server, "link", "add", DEVICE, "type", "veth", "peer", "name", "acme-lan0"])?;
     ip(&["-n", server, "link", "set", DEVICE, "alias", ALIAS, "up"])?;
     lab.server.nft("add table ip acme; add chain ip acme in { type filter hook input priority 0; }")?;
     lab.server.nft(&format!("add rule ip acme in iifname {DEVICE} counter drop comment \"{COMMENT}\""))?;
@@ -82,7 +82,7 @@ fn run(family: Family, redact: bool, window: Duration) -> Outcome {
         same(&live, &again, &mut checks);
         let plan = shown(&["tune", "--json", "--root"], &bundle)?;
         let steps = plan["plan"]["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
-        checks.that(steps.iter().any(|step| step["knob"] == "net.core.rmem_default"), &plan["plan"]);
+        checks.that(steps.iter().any(|step| step["suggestion"]["knob"] == "net.core.rmem_default"), &plan["plan"]);
         let refused = Command::new(TOOL).args(["tune", "--apply", "--yes", "--root"]).arg(&bundle).output()?;
         checks.same("exit code of --apply on a recording", Some(2), refused.status.code());
     }
@@ -146,9 +146,8 @@ fn same_losses(live: &Report, again: &Report, checks: &mut Checks) {
 fn strangers(lab: &Lab, family: Family, bundle: &Path, checks: &mut Checks) -> Outcome {
     let hostname = fs::read_to_string("/proc/sys/kernel/hostname")?;
     let own_cgroup = fs::read_to_string("/proc/self/cgroup")?;
-    let mut secrets: Vec<(String, Vec<u8>)> = [DEVICE, ALIAS, COMMENT, READER, lab.server.name.as_str()]
-        .map(|secret| (secret.to_owned(), secret.as_bytes().to_vec()))
-        .into();
+    let mut secrets: Vec<(String, Vec<u8>)> =
+        ["acme", ALIAS, lab.server.name.as_str()].map(|secret| (secret.to_owned(), secret.as_bytes().to_vec())).into();
     let groups = own_cgroup.split(['/', ':', '\n']).filter(|part| part.len() > 12 && !part.starts_with("name="));
     secrets.extend(groups.map(|part| (part.to_owned(), part.as_bytes().to_vec())));
     let addresses =

@@ -8,6 +8,7 @@ mod bundle;
 mod choice;
 mod delta;
 mod drops;
+mod explain;
 mod findings;
 mod kernels;
 mod ledger;

@@ -3,6 +3,7 @@
 mod imports;
 mod papers;
 mod reasons;
+mod teach;
 
 use std::collections::{BTreeMap, BTreeSet};
 
