@@ -127,6 +127,25 @@ pub fn power_of_two(n: u64) -> u64 {
     n.checked_next_power_of_two().unwrap_or(u64::MAX)
 }
 
+/// The numbers of a value, of which some settings have several (net.ipv4.udp_mem: `190014 253355 380028`); absent if a
+/// word of it is none.
+pub fn numbers(value: &str) -> Option<Vec<u64>> {
+    let numbers: Vec<u64> = value.split_whitespace().map(|word| word.parse().ok()).collect::<Option<_>>()?;
+    (!numbers.is_empty()).then_some(numbers)
+}
+
+/// The present numbers of a setting grown to the wanted ones: none falls, none leaves the range, and none is smaller than
+/// the one before it, for these are a minimum, a middle and a maximum (the kernel does not check that everywhere).
+pub fn grow(present: &[u64], wanted: &[u64], range: &RangeInclusive<u64>) -> Vec<u64> {
+    let mut least = 0;
+    let grown = present.iter().enumerate().map(|(at, present)| {
+        let wanted = wanted.get(at).copied().unwrap_or(0).min(*range.end());
+        least = wanted.max(*present).max(least);
+        least
+    });
+    grown.collect()
+}
+
 impl Knob {
     /// The unit of a bitmap of CPUs.
     pub const CPUS: &str = "CPUs";
@@ -241,12 +260,41 @@ impl Suggestion {
         }
     }
 
-    /// A value of it as a number, so that two can be compared. A bitmap of CPUs is hexadecimal (cpumask_print_to_pagebuf()
-    /// in include/linux/cpumask.h).
-    pub fn number(&self, value: &str) -> Option<u128> {
+    /// A value of it as numbers, so that two can be compared: the first that differ decide. A bitmap of CPUs is one
+    /// hexadecimal number (cpumask_print_to_pagebuf() in include/linux/cpumask.h).
+    pub fn numbers(&self, value: &str) -> Option<Vec<u128>> {
         match self.unit.as_str() {
-            Knob::CPUS => u128::from_str_radix(&value.replace(',', ""), 16).ok(),
-            _ => value.parse().ok(),
+            Knob::CPUS => Some(vec![u128::from_str_radix(&value.replace(',', ""), 16).ok()?]),
+            _ => Some(numbers(value)?.into_iter().map(u128::from).collect()),
         }
+    }
+
+    /// True if every number of its new value is at least as large as that of `other`'s: who has this one has the other's,
+    /// too.
+    pub fn includes(&self, other: &Suggestion) -> bool {
+        let (ours, others) = (self.numbers(&self.to), other.numbers(&other.to));
+        ours.zip(others).is_some_and(|(ours, others)| {
+            ours.len() == others.len() && ours.iter().zip(&others).all(|(ours, others)| ours >= others)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_may_be_several_numbers() {
+        assert_eq!(numbers("4096\t131072  6291456\n"), Some(vec![4096, 131_072, 6_291_456]));
+        assert_eq!((numbers("fq_codel"), numbers("1 -2"), numbers("")), (None, None, None));
+    }
+
+    #[test]
+    fn numbers_grow_in_order_and_in_range() {
+        let range = 1..=1000;
+        assert_eq!(grow(&[10, 20, 30], &[0, 0, 60], &range), [10, 20, 60]);
+        assert_eq!(grow(&[10, 20, 30], &[40, 5, 5], &range), [40, 40, 40]);
+        assert_eq!(grow(&[10, 20, 30], &[5, 5, 5000], &range), [10, 20, 1000]);
+        assert_eq!(grow(&[10, 20, 3000], &[20], &range), [20, 20, 3000]);
     }
 }

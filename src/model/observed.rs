@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
-    Kind, Knob, Place, Protocol, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Victim, per_second,
+    Kind, Knob, Place, Protocol, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Victim, grow, per_second,
 };
 
 /// What was observed in one network namespace over one window.
@@ -206,19 +206,33 @@ impl Observed {
         why: &str,
         memory: impl Fn(u64) -> u64,
     ) -> Result<Suggestion, String> {
-        let Some(from) = self.settings.number(&knob.path()) else {
+        self.raise_all(knob, |_| vec![to], why, memory)
+    }
+
+    /// The same for a knob of several numbers: `to` makes the wanted ones of the present ones. `memory` tells what it may
+    /// cost that the last one grows by so much.
+    pub fn raise_all(
+        &self,
+        knob: &'static Knob,
+        to: impl Fn(&[u64]) -> Vec<u64>,
+        why: &str,
+        memory: impl Fn(u64) -> u64,
+    ) -> Result<Suggestion, String> {
+        let Some(from) = self.settings.numbers(&knob.path()) else {
             return Err(format!(
                 "{} is what binds, but its present value is not known here; from inside a container only the host shows \
                  machine-wide settings",
                 knob.id
             ));
         };
-        let to = to.min(*knob.range.end());
-        if to <= from {
+        let to = grow(&from, &to(&from), &knob.range);
+        let more = to.last().zip(from.last()).map_or(0, |(to, from)| to - from);
+        let [from, to] = [from, to].map(|numbers| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" "));
+        if to == from {
             return Err(format!("{} already is {from} {}: more would only hide the cause longer", knob.id, knob.unit));
         }
-        let mut suggestion = self.suggest(knob, Instance::Only, from.to_string(), to.to_string(), why);
-        suggestion.memory_bytes = memory(to - from);
+        let mut suggestion = self.suggest(knob, Instance::Only, from, to, why);
+        suggestion.memory_bytes = memory(more);
         Ok(suggestion)
     }
 

@@ -23,6 +23,11 @@ impl Settings {
         self.get(path)?.parse().ok()
     }
 
+    /// The value as the numbers that it holds.
+    pub fn numbers(&self, path: &str) -> Option<Vec<u64>> {
+        super::numbers(self.get(path)?)
+    }
+
     /// All values whose path starts and ends so, with what stands between.
     pub fn between<'a>(&'a self, start: &'a str, end: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().filter_map(move |(path, value)| {

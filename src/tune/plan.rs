@@ -127,16 +127,26 @@ pub fn plan(findings: &[Finding], allowed: &Allowed, owners: impl Fn(&Suggestion
 /// Several findings want the same setting: the larger need wins. If one wants more than there is and another less, both
 /// are refused.
 fn merge(wishes: &[Wish], findings: &[Finding]) -> Result<Planned, String> {
-    let up = |wish: &Wish| wish.suggestion.number(&wish.suggestion.to) >= wish.suggestion.number(&wish.suggestion.from);
+    let up =
+        |wish: &Wish| wish.suggestion.numbers(&wish.suggestion.to) >= wish.suggestion.numbers(&wish.suggestion.from);
     let (first, rest) = wishes.split_first().ok_or("nothing is wanted")?;
-    if let Some(against) = rest.iter().find(|wish| up(wish) != up(first)) {
+    let against = |against: &Wish| {
         let [a, b] = [first, against].map(|wish| {
             let Suggestion { to, why, .. } = wish.suggestion;
             format!("{} wants {to} ({why})", wish.finding.id)
         });
-        return Err(format!("{a}, {b}"));
+        Err(format!("{a}, {b}"))
+    };
+    if let Some(wish) = rest.iter().find(|wish| up(wish) != up(first)) {
+        return against(wish);
     }
-    let best = wishes.iter().map(|wish| wish.suggestion).max_by_key(|wanted| wanted.number(&wanted.to));
+    let best = wishes.iter().map(|wish| wish.suggestion).max_by_key(|wanted| wanted.numbers(&wanted.to));
+    // Of several numbers in one setting, one may want the first larger and another the last.
+    let known = |wish: &Wish| wish.suggestion.numbers(&wish.suggestion.to).is_some();
+    let short = |wish: &&Wish| up(wish) && known(wish) && !best.is_some_and(|best| best.includes(wish.suggestion));
+    if let Some(wish) = wishes.iter().find(short) {
+        return against(wish);
+    }
     let mut planned = Planned {
         findings: Vec::new(),
         evidence: Vec::new(),
@@ -235,6 +245,18 @@ mod tests {
         let plan = made(&[wants("2048", 1), wants("500", 1)], &Allowed::default());
         assert!(plan.steps.is_empty());
         assert!(plan.refused[0].why.contains("2048") && plan.refused[0].why.contains("500"));
+    }
+
+    #[test]
+    fn several_numbers_are_compared_one_by_one() {
+        let triple = |to: &str| {
+            let mut finding = wants(to, 1);
+            finding.suggestions[0].from = "1 2 3".into();
+            finding
+        };
+        let plan = |wanted: [&str; 2]| made(&wanted.map(triple), &Allowed::default());
+        assert_eq!(plan(["1 2 8", "1 4 8"]).steps[0].suggestion.to, "1 4 8");
+        assert!(plan(["1 2 8", "1 4 6"]).steps.is_empty());
     }
 
     #[test]

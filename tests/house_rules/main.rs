@@ -184,9 +184,9 @@ fn rules_suggest_only_knobs_that_they_name_and_never_less() {
             for suggestion in (rule.fires)(&(example.observed)(), rule).into_iter().flat_map(|f| f.suggestions) {
                 let known = rule.knobs.iter().any(|knob| knob.name_of(&suggestion.instance) == suggestion.knob);
                 assert!(known, "{} suggests {}", rule.id, suggestion.knob);
-                let number = |value: &str| suggestion.number(value).unwrap();
+                let number = |value: &str| suggestion.numbers(value).unwrap();
                 let (from, to) = (number(&suggestion.from), number(&suggestion.to));
-                assert!(to > from, "{}: {from} to {to}", rule.id);
+                assert!(to > from, "{}: {from:?} to {to:?}", rule.id);
                 assert!(!suggestion.undo.is_empty() && !suggestion.command.is_empty());
                 assert!(suggestion.command.contains(&suggestion.to) && suggestion.undo.contains(&suggestion.from));
             }
