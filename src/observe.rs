@@ -81,7 +81,7 @@ impl Observer {
         let end = first.at + interval;
         let doors = cheap_gauges(first);
         let mut sockets = SocketLooks::new(first);
-        let mut peaks: Vec<Table> = Vec::new();
+        let mut peaks = Peaks::default();
         let mut next = first.at + LOOK;
         while !stop.load(Ordering::Relaxed) {
             let now = self.clock.elapsed();
@@ -92,7 +92,7 @@ impl Observer {
                 for door in &doors {
                     self.open(door, &mut online, &mut look);
                 }
-                keep_peaks(&mut peaks, look.tables);
+                peaks.look(look.tables);
                 next += LOOK;
             }
             if now >= end {
@@ -107,7 +107,8 @@ impl Observer {
         let before = sockets.all(&self.host);
         let last = self.snapshot();
         let seconds = last.at.saturating_sub(first.at).as_secs_f64();
-        let changes = Changes::between(first, &last, &peaks, Some(seconds));
+        let mut changes = Changes::between(first, &last, &peaks.highest, Some(seconds));
+        changes.held = peaks.held;
         let sockets = sockets.watch.zip(before.as_ref().or(last.sockets.as_ref()));
         let sockets = sockets.map(|(watch, sums)| watch.end(sums));
         let sources = last.sources.clone();
@@ -363,20 +364,45 @@ fn instance(group: &Group, label: Label, online: &[u32]) -> Option<Instance> {
     })
 }
 
-/// The highest values seen so far.
-fn keep_peaks(peaks: &mut Vec<Table>, tables: Vec<Table>) {
-    for table in tables {
-        match peaks.iter_mut().find(|peak| peak.group == table.group) {
-            // CPUs came or went: what was seen before can't be told apart any more, but the newest is right.
-            Some(peak) if peak.rows.len() != table.rows.len() => *peak = table,
-            Some(peak) => {
-                for (high, now) in peak.rows.iter_mut().zip(&table.rows) {
-                    for (high, now) in high.values.iter_mut().zip(&now.values) {
-                        *high = (*high).max(*now);
-                    }
-                }
+/// What gauges were seen at in between.
+#[derive(Default)]
+struct Peaks {
+    /// The highest values seen so far.
+    highest: Vec<Table>,
+    /// The highest that they held from one look to the next.
+    held: Vec<Table>,
+    /// The look before.
+    before: Vec<Table>,
+}
+
+impl Peaks {
+    fn look(&mut self, now: Vec<Table>) {
+        for table in &now {
+            keep(&mut self.highest, table.clone());
+            if let Some(before) = self.before.iter().find(|before| before.group == table.group) {
+                let mut both = table.clone();
+                merge(&mut both, before, |now, before| now.zip(before).map(|(now, before)| now.min(before)));
+                keep(&mut self.held, both);
             }
-            None => peaks.push(table),
+        }
+        self.before = now;
+    }
+}
+
+/// Keeps the higher of each value.
+fn keep(kept: &mut Vec<Table>, table: Table) {
+    match kept.iter_mut().find(|kept| kept.group == table.group) {
+        // CPUs came or went: what was seen before can't be told apart any more, but the newest is right.
+        Some(old) if old.rows.len() != table.rows.len() => *old = table,
+        Some(old) => merge(old, &table, Option::max),
+        None => kept.push(table),
+    }
+}
+
+fn merge(into: &mut Table, from: &Table, how: impl Fn(Option<u64>, Option<u64>) -> Option<u64>) {
+    for (into, from) in into.rows.iter_mut().zip(&from.rows) {
+        for (into, from) in into.values.iter_mut().zip(&from.values) {
+            *into = how(*into, *from);
         }
     }
 }

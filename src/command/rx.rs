@@ -145,7 +145,8 @@ impl Run<'_> {
         let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, probed.as_ref()));
         let thresholds = self.thresholds.clone();
         let enter = self.place.enter.clone();
-        let seen = Observed { changes, sockets, settings, thresholds, enter, probed };
+        let unexplained = missing(ledger.as_deref().unwrap_or_default());
+        let seen = Observed { changes, sockets, settings, thresholds, enter, probed, unexplained };
         let mut findings = diagnose(RECEIVE, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));
@@ -192,6 +193,11 @@ impl Run<'_> {
         let (id, cookie) = place::identity();
         Netns { id, cookie, name: self.place.name.clone() }
     }
+}
+
+/// What is missing at each stage, as far as the ledger can tell.
+fn missing(ledger: &[ledger::Line]) -> BTreeMap<&'static str, u64> {
+    ledger.iter().filter_map(|line| Some((line.stage, line.unexplained?))).collect()
 }
 
 /// Leaves only the rows of one device.

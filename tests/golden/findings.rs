@@ -49,12 +49,16 @@ fn a_full_backlog_wants_a_longer_one() {
 }
 
 #[test]
-fn a_flow_that_is_shed_on_purpose_wants_nothing() {
+fn a_flow_that_is_shed_on_purpose_wants_no_longer_queue() {
     let samples = Samples::quiet().setting("net/core/netdev_max_backlog", "1000");
+    let samples = samples.setting("net/core/flow_limit_cpu_bitmap", "3");
     let softnet = |n: u64| format!("{n:08x} {n:08x}{} {n:08x}{}\n", " 00000000".repeat(8), " 00000000".repeat(4));
     samples.write("proc/net/softnet_stat", [softnet(0), softnet(500)]);
-    let shed = found(&samples, "backlog-overflow");
-    assert!(suggested(&shed).is_empty() && shed["no_setting_helps"].is_string(), "{shed}");
+    let shed = found(&samples, "elephant-flow-shed");
+    assert_eq!((&shed["severity"], &shed["lost"]), (&json!("info"), &json!(500)));
+    assert_eq!(suggested(&shed), [["net.core.flow_limit_cpu_bitmap", "3", "2"]]);
+    assert!(shed["no_setting_helps"].is_string(), "{shed}");
+    assert_eq!(finding(&run::report(samples.path(), &[]), "backlog-overflow"), None);
 }
 
 /// Two million datagrams read, 9,000 lost by one socket whose buffer has this size.
