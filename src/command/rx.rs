@@ -142,7 +142,7 @@ impl Run<'_> {
         if let Some(probed) = &mut probed {
             probed.explained = explained(&uncounted);
         }
-        let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, probed.as_ref()));
+        let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, sockets.as_ref(), probed.as_ref()));
         let thresholds = self.thresholds.clone();
         let enter = self.place.enter.clone();
         let unexplained = missing(ledger.as_deref().unwrap_or_default());

@@ -221,7 +221,7 @@ impl Observed {
     }
 
     /// The sockets as victims; their processes are looked up later.
-    fn victims<'a>(&self, sockets: impl Iterator<Item = &'a SocketChange>) -> Vec<Victim> {
+    pub fn victims<'a>(&self, sockets: impl Iterator<Item = &'a SocketChange>) -> Vec<Victim> {
         let victim = |change: &SocketChange| Victim {
             local: Some(change.socket.local.to_string()),
             lost: change.lost,

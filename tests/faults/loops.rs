@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, again};
+use crate::conntrack;
 use crate::guard;
 use crate::kernel::Counters;
 use crate::lab::{Family, Lab, SERVER_DEVICE};
@@ -41,16 +42,20 @@ pub fn cases() -> Vec<Case> {
     const STEERED: &[Need] = &[Need::Namespaces, Need::Nft, Need::TwoCpus, Need::MachineWide];
     vec![
         Case::new("loops::somaxconn", HERE, |_| closed_loop(None, somaxconn)),
-        Case::new("loops::rmem_default", MACHINE, |_| closed_loop(Some(212_992), rmem_default)),
-        Case::new("loops::rmem_max", MACHINE, |_| closed_loop(Some(100_000), rmem_max)),
-        Case::new("loops::nf_conntrack_max", TRACKED, |_| closed_loop(Some(50), conntrack_max)),
-        Case::new("loops::netdev_max_backlog", STEERED, |_| closed_loop(Some(16), max_backlog)),
+        Case::new("loops::rmem_default", MACHINE, |_| closed_loop(Some("212992"), rmem_default)),
+        Case::new("loops::rmem_max", MACHINE, |_| closed_loop(Some("100000"), rmem_max)),
+        Case::new("loops::nf_conntrack_max", TRACKED, |_| closed_loop(Some("50"), conntrack_max)),
+        Case::new("loops::netdev_max_backlog", STEERED, |_| closed_loop(Some("16"), max_backlog)),
+        Case::new("loops::udp_mem", MACHINE, |_| closed_loop(Some("2 2 2"), udp_mem)),
+        Case::new("loops::ipfrag_high_thresh", HERE, |_| closed_loop(None, ipfrag_high_thresh)),
+        Case::new("loops::flow_limit_cpu_bitmap", STEERED, |_| closed_loop(Some("1"), flow_limit)),
+        Case::new("loops::nf_conntrack_buckets", TRACKED, |_| closed_loop(Some("512"), conntrack_buckets)),
         Case::new("loops::rps_cpus", &[Need::Namespaces, Need::Nft, Need::TwoCpus], |_| closed_loop(None, rps_cpus)),
     ]
 }
 
 /// `lowered` is the value of a machine-wide setting for the time of the test.
-fn closed_loop(lowered: Option<u32>, fault: fn(&Lab) -> Outcome<Fault>) -> Outcome {
+fn closed_loop(lowered: Option<&str>, fault: fn(&Lab) -> Outcome<Fault>) -> Outcome {
     let lab = Lab::new()?;
     let mut fault = fault(&lab)?;
     let _guard = lowered.map(|value| guard::lower(fault.setting, value)).transpose()?;
@@ -76,8 +81,11 @@ fn closed_loop(lowered: Option<u32>, fault: fn(&Lab) -> Outcome<Fault>) -> Outco
     let mut checks = Checks::default();
     let verdict = if fault.waits { "pending:" } else { "helped:" };
     checks.that(text(&tuned).contains(verdict), format_args!("no verdict '{verdict}'"));
-    let number = |text: String| text.parse::<u64>().unwrap_or(0);
-    checks.that(number(value()?) > number(old.clone()), format_args!("{} is {} after {old}", fault.setting, value()?));
+    // Limits go up; a mask may go either way, and that it was the right one the loss shows.
+    let numbers = |text: &str| text.split_whitespace().map(str::parse::<u64>).collect::<Result<Vec<_>, _>>().ok();
+    let (before, after) = (numbers(&old), numbers(&value()?));
+    let moved = if knob.contains("cpu") { after != before } else { after > before };
+    checks.that(moved, format_args!("{} is {} after {old}", fault.setting, value()?));
     restart(fault.waits, &mut victim, &fault.victim, &lab)?;
     let still = rounds(&lab, fault.counter, &mut fault.drive, &mut victim)?;
     checks.that(still * 20 <= lost, format_args!("{still} lost after the change, {lost} before"));
@@ -227,6 +235,73 @@ fn max_backlog(lab: &Lab) -> Outcome<Fault> {
             sleep(Duration::from_millis(10));
             Ok(())
         }),
+    })
+}
+
+/// On 6.18 only the sockets count it.
+fn udp_mem(lab: &Lab) -> Outcome<Fault> {
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "any"])?;
+    let address = local.clone();
+    Ok(Fault {
+        counter: "udp.drops",
+        setting: "net/ipv4/udp_mem",
+        waits: false,
+        remembers: Duration::ZERO,
+        victim: Box::new(move |lab| greedy(lab, &address)),
+        drive: Box::new(move |_| sender.ask(&format!("send {local} 300 1000 50")).map(drop)),
+    })
+}
+
+/// Datagrams in six pieces, of which two have room.
+fn ipfrag_high_thresh(lab: &Lab) -> Outcome<Fault> {
+    lab.server.set("net/ipv4/ipfrag_low_thresh", "1024")?;
+    lab.server.set("net/ipv4/ipfrag_high_thresh", "4096")?;
+    // What was let in of a packet must not stand in the way for long.
+    lab.server.set("net/ipv4/ipfrag_time", "1")?;
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "any"])?;
+    let address = local.clone();
+    Ok(Fault {
+        counter: "Ip.ReasmFails",
+        setting: "net/ipv4/ipfrag_high_thresh",
+        waits: false,
+        remembers: Duration::ZERO,
+        victim: Box::new(move |lab| greedy(lab, &address)),
+        drive: Box::new(move |_| sender.ask(&format!("send {local} 100 8000 200")).map(drop)),
+    })
+}
+
+/// Bursts of one flow that fill the queue to three quarters.
+fn flow_limit(lab: &Lab) -> Outcome<Fault> {
+    let fault = max_backlog(lab)?;
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "0"])?;
+    Ok(Fault {
+        counter: "softnet.flow_limit_count",
+        setting: "net/core/flow_limit_cpu_bitmap",
+        drive: Box::new(move |_| {
+            sender.ask(&format!("send {local} 750 100 0"))?;
+            sleep(Duration::from_millis(60));
+            Ok(())
+        }),
+        ..fault
+    })
+}
+
+/// 25,000 flows in 512 chains.
+fn conntrack_buckets(lab: &Lab) -> Outcome<Fault> {
+    lab.server.nft(conntrack::TRACK)?;
+    lab.server.set("net/netfilter/nf_conntrack_udp_timeout", "1")?;
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "500", "any"])?;
+    Ok(Fault {
+        counter: "nf_conntrack.chainlength",
+        setting: "net/netfilter/nf_conntrack_buckets",
+        waits: false,
+        remembers: Duration::from_secs(2),
+        victim: Box::new(move |lab| greedy(lab, &local)),
+        drive: Box::new(move |_| conntrack::flows(&mut sender, 50).map(drop)),
     })
 }
 
