@@ -8,10 +8,10 @@ use crate::model::{
     Changes, Counter, Group, Instance, Key, Kind, Protocol, Row, Snapshot, SocketSums, SocketWatch, Sockets,
     SourceStatus, Span, Table,
 };
-use crate::source::groups::{DOORS, Door, LINK, Shape};
+use crate::source::groups::{CONNTRACK, DOORS, Door, LINK, NF_CONNTRACK, Shape};
 use crate::source::link::{self, Link};
 use crate::source::netlink::{Dumped, Pending};
-use crate::source::{Host, Label, Sheet, SheetRow, sockdiag, text};
+use crate::source::{Host, Label, Sheet, SheetRow, conntrack, sockdiag, text};
 use crate::stage::counters_of;
 
 /// How often gauges are looked at within a window.
@@ -54,6 +54,7 @@ impl Observer {
         for door in DOORS {
             self.open(door, &mut online, &mut snapshot);
         }
+        self.conntrack(&mut snapshot);
         self.links(begin, links.and_then(Pending::wait), &mut snapshot);
         self.sockets(&mut snapshot);
         snapshot.at = self.clock.elapsed();
@@ -145,6 +146,28 @@ impl Observer {
         snapshot.sources.push(status_of(door.path, status, begin, self.clock.elapsed()));
     }
 
+    /// What no file tells of connection tracking, if one of them shows that it is there.
+    fn conntrack(&mut self, snapshot: &mut Snapshot) {
+        let there = |group: &Group| snapshot.table(group).is_some();
+        let (begin, host) = (self.clock.elapsed(), &self.host);
+        let (group, sheet, name) = match (there(&NF_CONNTRACK), there(&CONNTRACK)) {
+            (false, true) => {
+                let counted = conntrack::read(host);
+                let sheet = counted.map(|(counted, dumped)| (conntrack::sheet(&counted), dumped));
+                (&NF_CONNTRACK, sheet, "ctnetlink statistics")
+            }
+            (true, false) => {
+                let sheet = conntrack::fill(host).map(|fill| (conntrack::fill_sheet(fill), Dumped::default()));
+                (&CONNTRACK, sheet, "ctnetlink fill")
+            }
+            _ => return,
+        };
+        let read = self.span(begin);
+        let status =
+            sheet.and_then(|(sheet, dumped)| something(take(group, &sheet, &[], "", read, snapshot), left_out(dumped)));
+        snapshot.sources.push(status_of(name, status, begin, self.clock.elapsed()));
+    }
+
     fn links(&mut self, begin: Duration, result: io::Result<(Vec<Link>, Dumped)>, snapshot: &mut Snapshot) {
         let read = self.span(begin);
         let status = result.and_then(|(links, dumped)| {
@@ -218,7 +241,7 @@ fn cheap_gauges(first: &Snapshot) -> Vec<&'static Door> {
         .iter()
         .filter(|door| has_gauge(door) && door.groups.iter().any(|group| first.table(group).is_some()))
         // The large tables hold a gauge too, but not one that is worth reading them ten times a second.
-        .filter(|door| !door.path.ends_with("/snmp"))
+        .filter(|door| !["/snmp", "/protocols", "/netlink"].iter().any(|large| door.path.ends_with(large)))
         .filter(|door| cost(first, door.path).is_some_and(|cost| cost < CHEAP))
         .collect()
 }

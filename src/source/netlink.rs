@@ -109,13 +109,10 @@ impl<'a> Client<'a> {
         again: impl Fn(&mut S),
         each: impl Fn(&mut S, &[u8]) -> bool,
     ) -> io::Result<Dumped> {
-        let mut dumped = Dumped::default();
         if self.host.is_recorded() {
-            let path = format!(".netlink/{}/{}.bin", self.family.folder(), request.name);
-            self.host.read(&path, &mut self.buffer)?;
-            messages(&self.buffer, None, &mut dumped, |payload| each(state, payload))?;
-            return Ok(dumped);
+            return self.replay(request, |payload| each(state, payload));
         }
+        let mut dumped = Dumped::default();
         for _ in 0..TRIES {
             again(state);
             dumped = self.once(request, NLM_F_DUMP, |payload| each(state, payload))?;
@@ -126,9 +123,18 @@ impl<'a> Client<'a> {
         Ok(dumped)
     }
 
-    /// Asks the live kernel for something that is no dump, or tells it to do something, and waits until it has.
+    /// Asks for something that is no dump, or tells the live kernel to do something, and waits until it has.
     pub fn ask(&mut self, request: &Request, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
-        self.once(request, NLM_F_ACK, each)
+        if self.host.is_recorded() { self.replay(request, each) } else { self.once(request, NLM_F_ACK, each) }
+    }
+
+    /// The answer as it was recorded.
+    fn replay(&mut self, request: &Request, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
+        let mut dumped = Dumped::default();
+        let path = format!(".netlink/{}/{}.bin", self.family.folder(), request.name);
+        self.host.read(&path, &mut self.buffer)?;
+        messages(&self.buffer, None, &mut dumped, each)?;
+        Ok(dumped)
     }
 
     fn once(&mut self, request: &Request, flags: u16, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {

@@ -3,7 +3,7 @@
 use crate::counters;
 use crate::model::flow::FORWARDED;
 use crate::model::{Flow, Knob, Memory, Place, Reason, Risk, Scope, Stage, Unit};
-use crate::source::groups::{ICMP, ICMP6, IP, IP6, SOCKSTAT, SOCKSTAT6};
+use crate::source::groups::{ICMP, ICMP6, IP, IP6, PROTOCOLS, RAW, RAW6, SOCKSTAT, SOCKSTAT6};
 
 counters! {
     /// IPv4 packets given to a protocol here: TCP, UDP, ICMP or another. net/ipv4/ip_input.c ip_protocol_deliver_rcu().
@@ -39,6 +39,13 @@ counters! {
     RAW_INUSE = SOCKSTAT.gauge("RAW_inuse", Unit::Sockets);
     /// Raw IPv6 sockets open. net/ipv6/proc.c sockstat6_seq_show().
     RAW6_INUSE = SOCKSTAT6.gauge("RAW6_inuse", Unit::Sockets);
+    /// Copies that raw IPv4 sockets lost: their buffer was full, or a filter refused them. Of the sockets that there are:
+    /// the sum falls when one is closed. net/ipv4/raw.c raw_sock_seq_show().
+    RAW_DROPS = RAW.total("drops", Unit::Packets);
+    /// The same for raw IPv6 sockets. net/ipv6/datagram.c __ip6_dgram_sock_seq_show().
+    RAW6_DROPS = RAW6.total("drops", Unit::Packets);
+    /// ICMP sockets open that need no privilege (ping). net/core/sock.c proto_seq_printf().
+    PING_SOCKETS = PROTOCOLS.gauge("PING_sockets", Unit::Sockets);
 }
 
 /// A limit on the ICMP errors that are sent.

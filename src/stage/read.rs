@@ -3,7 +3,7 @@
 use crate::counters;
 use crate::model::flow::APPLICATION;
 use crate::model::{Drop, Example, Finding, Flow, Observed, Reason, Rule, Scope, Severity, Stage, Threshold, Unit};
-use crate::source::groups::{ICMP, ICMP6, TCP_EXT};
+use crate::source::groups::{ICMP, ICMP6, NETLINK, TCP_EXT};
 
 counters! {
     /// ICMP messages received. net/ipv4/icmp.c icmp_rcv().
@@ -38,6 +38,12 @@ counters! {
     ICMP6_IN_ECHO_REPLIES = ICMP6.total("InEchoReplies", Unit::Packets);
     /// Packets that a waiting reader fetched from the device itself (busy polling). net/core/dev.c napi_busy_loop().
     BUSY_POLL_RX_PACKETS = TCP_EXT.total("BusyPollRxPackets", Unit::Packets);
+    /// Messages of the kernel that netlink sockets lost because their reader was too slow: routing daemons, container
+    /// agents and firewalls then work with old knowledge. Of the sockets that there are: the sum falls when one is closed.
+    /// net/netlink/af_netlink.c netlink_overrun().
+    NETLINK_DROPS = NETLINK.total("Drops", Unit::Messages);
+    /// Bytes that wait in all netlink sockets. net/netlink/af_netlink.c netlink_native_seq_show().
+    NETLINK_RMEM = NETLINK.gauge("Rmem", Unit::Bytes);
 }
 
 static PATH_MTU: Rule = Rule {

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod choice;
+mod conntrack;
 mod delta;
 mod drops;
 mod findings;
