@@ -1,11 +1,16 @@
 //! Runs every rule over what was observed.
 
-use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Place, Probed, Rule, Severity, Stage};
+use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Place, Probed, Rule, Severity, Sockets, Stage};
 
 /// The settings that the rules need to look at this time: those of rules whose counters moved. On a quiet host none.
 /// Since boot none below /sys: those say which CPU works when, and a sum over days does not tell who was busy then.
-pub fn wanted_knobs(stages: &[&'static Stage], changes: &Changes, probed: Option<&Probed>) -> Vec<&'static Knob> {
-    let rules = stages.iter().flat_map(|stage| stage.rules).filter(|rule| triggered(rule, changes, probed));
+pub fn wanted_knobs(
+    stages: &[&'static Stage],
+    changes: &Changes,
+    sockets: Option<&Sockets>,
+    probed: Option<&Probed>,
+) -> Vec<&'static Knob> {
+    let rules = stages.iter().flat_map(|stage| stage.rules).filter(|rule| triggered(rule, changes, sockets, probed));
     let knobs = rules.flat_map(|rule| rule.knobs).copied();
     knobs.filter(|knob| !changes.since_boot || !matches!(knob.place, Place::Sysfs(_))).collect()
 }
@@ -14,7 +19,8 @@ pub fn wanted_knobs(stages: &[&'static Stage], changes: &Changes, probed: Option
 pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for stage in stages {
-        for rule in stage.rules.iter().filter(|rule| triggered(rule, &seen.changes, seen.probed.as_ref())) {
+        let looks = |rule: &&&Rule| triggered(rule, &seen.changes, seen.sockets.as_ref(), seen.probed.as_ref());
+        for rule in stage.rules.iter().filter(looks) {
             for mut finding in (rule.fires)(seen, rule) {
                 finding.stage = stage.id.into();
                 if seen.changes.since_boot {
@@ -30,14 +36,16 @@ pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
     findings
 }
 
-fn triggered(rule: &Rule, changes: &Changes, probed: Option<&Probed>) -> bool {
+fn triggered(rule: &Rule, changes: &Changes, sockets: Option<&Sockets>, probed: Option<&Probed>) -> bool {
     let moved = |counter: &&'static Counter| {
         changes.each(counter).any(|(_, change)| match change {
             Change::Total { delta, .. } => delta.is_some_and(|delta| delta > 0),
             Change::Gauge { max, .. } => max >= counter.quiet_below,
         })
     };
-    rule.triggers.iter().any(moved) || probed.is_some_and(|probed| rule.seen.iter().any(|name| probed.saw(name)))
+    let lost = || rule.seen.contains(&Sockets::LOSS) && sockets.is_some_and(|sockets| sockets.udp_lost > 0);
+    let saw = |probed: &Probed| rule.seen.iter().any(|name| probed.saw(name));
+    rule.triggers.iter().any(moved) || lost() || probed.is_some_and(saw)
 }
 
 #[cfg(test)]
@@ -51,7 +59,7 @@ mod tests {
         let lossy = Observed::quiet().with_at(&backlog::DROPPED, Instance::Cpu { cpu: 1 }, 3);
         let mut changes = lossy.changes;
         let below_sys = |changes: &Changes| {
-            let knobs = wanted_knobs(RECEIVE, changes, None);
+            let knobs = wanted_knobs(RECEIVE, changes, None, None);
             assert!(!knobs.is_empty());
             knobs.iter().any(|knob| matches!(knob.place, Place::Sysfs(_)))
         };

@@ -10,11 +10,11 @@ use crate::model::{
     Changes, Counter, Group, Instance, Key, Kind, Row, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span,
     Table,
 };
-use crate::source::groups::{DOORS, Door, LINK, Shape};
+use crate::source::groups::{CONNTRACK, DOORS, Door, LINK, NF_CONNTRACK, Shape};
 use crate::source::link::{self, Link};
 use crate::source::netlink::{Dumped, Pending};
 use crate::source::sockdiag::{self, connections};
-use crate::source::{Host, Label, Sheet, SheetRow, text};
+use crate::source::{Host, Label, Sheet, SheetRow, conntrack, text};
 use crate::stage::counters_of;
 use sockets::{SOCK_DIAG, SocketLooks, connections_tell, take_sums, with_connections};
 
@@ -67,6 +67,7 @@ impl Observer {
         for door in DOORS {
             self.open(door, &mut online, &mut snapshot);
         }
+        self.conntrack(&mut snapshot);
         self.links(begin, links.and_then(Pending::wait), &mut snapshot);
         self.sockets(&mut snapshot);
         if with_connections(&snapshot) {
@@ -99,7 +100,7 @@ impl Observer {
         let end = first.at + interval;
         let doors = cheap_gauges(first);
         let mut sockets = SocketLooks::new(first);
-        let mut peaks: Vec<Table> = Vec::new();
+        let mut peaks = Peaks::default();
         let mut next = first.at + LOOK;
         while !stop.load(Ordering::Relaxed) {
             let now = self.clock.elapsed();
@@ -110,7 +111,7 @@ impl Observer {
                 for door in &doors {
                     self.open(door, &mut online, &mut look);
                 }
-                keep_peaks(&mut peaks, look.tables);
+                peaks.look(look.tables);
                 next += LOOK;
             }
             if now >= end {
@@ -119,7 +120,7 @@ impl Observer {
             if let Some(sums) = sockets.look(&self.host, now) {
                 let mut look = Snapshot::default();
                 take_sums(&sums, Span::default(), &mut look);
-                keep_peaks(&mut peaks, look.tables);
+                peaks.look(look.tables);
             }
             let wake = end.min(next).min(sockets.next);
             std::thread::sleep(wake.saturating_sub(self.clock.elapsed()));
@@ -129,7 +130,8 @@ impl Observer {
         let before = sockets.all(&self.host);
         let last = self.snapshot_after(first);
         let seconds = last.at.saturating_sub(first.at).as_secs_f64();
-        let changes = Changes::between(first, &last, &peaks, Some(seconds));
+        let mut changes = Changes::between(first, &last, &peaks.highest, Some(seconds));
+        changes.held = peaks.held;
         let sockets = sockets.watch.zip(before.as_ref().or(last.sockets.as_ref()));
         let sockets = sockets.map(|(watch, sums)| with_connections(watch.end(sums), first, &last));
         let sources = last.sources.clone();
@@ -167,6 +169,28 @@ impl Observer {
             fill(door, &self.bytes, online, read, snapshot)
         });
         snapshot.sources.push(status_of(door.path, status, begin, self.clock.elapsed()));
+    }
+
+    /// What no file tells of connection tracking, if one of them shows that it is there.
+    fn conntrack(&mut self, snapshot: &mut Snapshot) {
+        let there = |group: &Group| snapshot.table(group).is_some();
+        let (begin, host) = (self.clock.elapsed(), &self.host);
+        let (group, sheet, name) = match (there(&NF_CONNTRACK), there(&CONNTRACK)) {
+            (false, true) => {
+                let counted = conntrack::read(host);
+                let sheet = counted.map(|(counted, dumped)| (conntrack::sheet(&counted), dumped));
+                (&NF_CONNTRACK, sheet, "ctnetlink statistics")
+            }
+            (true, false) => {
+                let sheet = conntrack::fill(host).map(|fill| (conntrack::fill_sheet(fill), Dumped::default()));
+                (&CONNTRACK, sheet, "ctnetlink fill")
+            }
+            _ => return,
+        };
+        let read = self.span(name, begin);
+        let status =
+            sheet.and_then(|(sheet, dumped)| something(take(group, &sheet, &[], "", read, snapshot), left_out(dumped)));
+        snapshot.sources.push(status_of(name, status, begin, self.clock.elapsed()));
     }
 
     fn links(&mut self, begin: Duration, result: io::Result<(Vec<Link>, Dumped)>, snapshot: &mut Snapshot) {
@@ -212,7 +236,7 @@ fn cheap_gauges(first: &Snapshot) -> Vec<&'static Door> {
         .iter()
         .filter(|door| has_gauge(door) && door.groups.iter().any(|group| first.table(group).is_some()))
         // The large tables hold a gauge too, but not one that is worth reading them ten times a second.
-        .filter(|door| !door.path.ends_with("/snmp"))
+        .filter(|door| !["/snmp", "/protocols", "/netlink"].iter().any(|large| door.path.ends_with(large)))
         .filter(|door| cost(first, door.path).is_some_and(|cost| cost < CHEAP))
         .collect()
 }
@@ -358,20 +382,45 @@ fn instance(group: &Group, label: Label, online: &[u32]) -> Option<Instance> {
     })
 }
 
-/// The highest values seen so far.
-fn keep_peaks(peaks: &mut Vec<Table>, tables: Vec<Table>) {
-    for table in tables {
-        match peaks.iter_mut().find(|peak| peak.group == table.group) {
-            // CPUs came or went: what was seen before can't be told apart any more, but the newest is right.
-            Some(peak) if peak.rows.len() != table.rows.len() => *peak = table,
-            Some(peak) => {
-                for (high, now) in peak.rows.iter_mut().zip(&table.rows) {
-                    for (high, now) in high.values.iter_mut().zip(&now.values) {
-                        *high = (*high).max(*now);
-                    }
-                }
+/// What gauges were seen at in between.
+#[derive(Default)]
+struct Peaks {
+    /// The highest values seen so far.
+    highest: Vec<Table>,
+    /// The highest that they held from one look to the next.
+    held: Vec<Table>,
+    /// The look before.
+    before: Vec<Table>,
+}
+
+impl Peaks {
+    fn look(&mut self, now: Vec<Table>) {
+        for table in &now {
+            keep(&mut self.highest, table.clone());
+            if let Some(before) = self.before.iter().find(|before| before.group == table.group) {
+                let mut both = table.clone();
+                merge(&mut both, before, |now, before| now.zip(before).map(|(now, before)| now.min(before)));
+                keep(&mut self.held, both);
             }
-            None => peaks.push(table),
+        }
+        self.before = now;
+    }
+}
+
+/// Keeps the higher of each value.
+fn keep(kept: &mut Vec<Table>, table: Table) {
+    match kept.iter_mut().find(|kept| kept.group == table.group) {
+        // CPUs came or went: what was seen before can't be told apart any more, but the newest is right.
+        Some(old) if old.rows.len() != table.rows.len() => *old = table,
+        Some(old) => merge(old, &table, Option::max),
+        None => kept.push(table),
+    }
+}
+
+fn merge(into: &mut Table, from: &Table, how: impl Fn(Option<u64>, Option<u64>) -> Option<u64>) {
+    for (into, from) in into.rows.iter_mut().zip(&from.rows) {
+        for (into, from) in into.values.iter_mut().zip(&from.values) {
+            *into = how(*into, *from);
         }
     }
 }

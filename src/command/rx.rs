@@ -159,11 +159,12 @@ impl Run<'_> {
         if let Some(probed) = &mut probed {
             probed.explained = explained(&uncounted);
         }
-        let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, probed.as_ref()));
+        let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, sockets.as_ref(), probed.as_ref()));
         let path_mtus = path_mtus(host, &changes, &mut sources);
         let thresholds = self.thresholds.clone();
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
-        let seen = Observed { changes, sockets, settings, thresholds, enter, probed, path_mtus };
+        let unexplained = missing(ledger.as_deref().unwrap_or_default());
+        let seen = Observed { changes, sockets, settings, thresholds, enter, probed, path_mtus, unexplained };
         let mut findings = diagnose(RECEIVE, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));
@@ -211,6 +212,11 @@ impl Run<'_> {
         let (id, cookie) = place::identity();
         Netns { id, cookie, name: self.place.name.clone() }
     }
+}
+
+/// What is missing at each stage, as far as the ledger can tell.
+fn missing(ledger: &[ledger::Line]) -> BTreeMap<&'static str, u64> {
+    ledger.iter().filter_map(|line| Some((line.stage, line.unexplained?))).collect()
 }
 
 /// The paths of which this host was told, by a message that might have been about an MTU.

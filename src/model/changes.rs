@@ -54,6 +54,8 @@ pub struct Changes {
     pub since_boot: bool,
     /// The tables.
     pub tables: Vec<ChangeTable>,
+    /// The highest values that gauges held over two looks in a row: what a single look sees may be over at once.
+    pub held: Vec<Table>,
 }
 
 impl Changes {
@@ -64,7 +66,7 @@ impl Changes {
             let peak = peaks.iter().find(|peak| peak.group == table.group);
             compare(table, before, peak)
         });
-        Changes { seconds, since_boot: false, tables: tables.collect() }
+        Changes { seconds, since_boot: false, tables: tables.collect(), held: Vec::new() }
     }
 
     /// The totals of one snapshot, taken as the changes since boot.
@@ -110,6 +112,14 @@ impl Changes {
             Change::Total { .. } => None,
         });
         values.reduce(|a, b| (a.0.max(b.0), a.1.saturating_add(b.1)))
+    }
+
+    /// The highest value that a row of a gauge held over two looks in a row.
+    pub fn held(&self, counter: &'static Counter) -> Option<(&Instance, u64)> {
+        let table = self.held.iter().find(|table| table.group == counter.group)?;
+        let at = table.counters.iter().position(|c| *c == counter)?;
+        let rows = table.rows.iter().filter_map(|row| Some((&row.instance, row.values[at]?)));
+        rows.max_by_key(|(_, value)| *value)
     }
 
     /// The table of `group`.

@@ -118,6 +118,7 @@ pub enum Unit {
     /// 1/USER_HZ of a second: 10 ms on every Linux architecture in use.
     Ticks,
     Milliseconds,
+    Microseconds,
 }
 
 impl Unit {
@@ -138,6 +139,7 @@ impl Unit {
             Unit::Runs => "runs",
             Unit::Ticks => "ticks of 10 ms",
             Unit::Milliseconds => "milliseconds",
+            Unit::Microseconds => "microseconds",
         }
     }
 }

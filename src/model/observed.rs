@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
-    Kind, Knob, Place, Protocol, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Victim, grow, per_second,
+    Kind, Knob, Place, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table, Victim, grow,
+    per_second,
 };
 
 /// What was observed in one network namespace over one window.
@@ -25,6 +26,8 @@ pub struct Observed {
     pub probed: Option<Probed>,
     /// The paths whose MTU the kernel was told in the window, the latest first; looked up only if it was told something.
     pub path_mtus: Vec<PathMtu>,
+    /// Packets that went into a stage, did not come out, and were counted by nobody, by the stage's id: the ledger's.
+    pub unexplained: BTreeMap<&'static str, u64>,
 }
 
 /// A path whose MTU is smaller than the link's, as others told.
@@ -81,6 +84,19 @@ impl Observed {
             rows: vec![ChangeRow { instance, changes: vec![Some(change)] }],
             read: [Span::default(); 2],
         });
+        self
+    }
+
+    /// The same, but a gauge held this value for some time.
+    pub fn with_held(mut self, counter: &'static Counter, instance: Instance, amount: u64) -> Self {
+        let rows = vec![Row { instance: instance.clone(), values: vec![Some(amount)] }];
+        self.changes.held.push(Table { group: counter.group, counters: vec![counter], rows, read: Span::default() });
+        self.with_at(counter, instance, amount)
+    }
+
+    /// The same, with packets that are missing at a stage.
+    pub fn with_unexplained(mut self, stage: &'static str, packets: u64) -> Self {
+        self.unexplained.insert(stage, packets);
         self
     }
 
@@ -150,6 +166,25 @@ impl Observed {
     pub fn threshold(&self, rule: &Rule, key: &str) -> f64 {
         let own = || rule.thresholds.iter().find(|t| t.key == key).map_or(f64::INFINITY, |t| t.default);
         self.thresholds.get(&(rule.id.into(), key.into())).copied().unwrap_or_else(own)
+    }
+
+    /// The rows of `counter` that grew, and by how much, those that grew most first.
+    pub fn grown(&self, counter: &'static Counter) -> Vec<(&Instance, u64)> {
+        let mut grown: Vec<_> = self
+            .changes
+            .each(counter)
+            .filter_map(|(instance, change)| match change {
+                Change::Total { delta: Some(delta), .. } if delta > 0 => Some((instance, delta)),
+                _ => None,
+            })
+            .collect();
+        grown.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        grown
+    }
+
+    /// The number that one row of `counter` shows.
+    pub fn evidence_at(&self, counter: &'static Counter, instance: &Instance, delta: u64) -> Evidence {
+        Evidence { instance: instance.clone(), delta, per_second: self.rate(delta), ..self.evidence(counter, None) }
     }
 
     /// The number that `counter` shows, over all rows.

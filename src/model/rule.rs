@@ -60,7 +60,8 @@ pub struct Rule {
     pub explain: &'static str,
     /// The counters that must have moved, or gauges that must not be 0, before the rule needs a look.
     pub triggers: &'static [&'static Counter],
-    /// Drop reasons and hooks of the probes, of which one must have been seen, where no counter tells.
+    /// Drop reasons and hooks of the probes, or [`super::Sockets::LOSS`], of which one must have been seen, where no
+    /// counter tells.
     pub seen: &'static [&'static str],
     /// The settings that it looks at; it suggests no others.
     pub knobs: &'static [&'static Knob],

@@ -168,6 +168,9 @@ pub struct FullListener {
 }
 
 impl Sockets {
+    /// In a rule's list of what must have been seen: UDP sockets lost something, whether or not a counter knows of it.
+    pub const LOSS: &str = "socket-loss";
+
     /// The worst sockets of one protocol.
     pub fn worst_of(&self, protocol: Protocol) -> impl Iterator<Item = &SocketChange> {
         self.worst.iter().filter(move |change| change.socket.protocol == protocol)

@@ -90,5 +90,11 @@ fn paragraph(out: &mut String, text: &str) {
 }
 
 fn field(out: &mut String, name: &str, value: &str) {
-    chapter::lines(out, &format!("  {name:<19} "), &" ".repeat(22), value);
+    const INDENT: usize = 22;
+    if value.split_whitespace().any(|word| INDENT + word.chars().count() > WIDTH) {
+        // A path that is too long to stand beside its name stands below it.
+        out.push_str(&format!("  {name}\n"));
+        return chapter::lines(out, "    ", "    ", value);
+    }
+    chapter::lines(out, &format!("  {name:<19} "), &" ".repeat(INDENT), value);
 }

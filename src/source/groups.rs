@@ -1,7 +1,7 @@
 //! The kernel's tables: what each is called, what its rows stand for, how wide its cells are, and which file holds it.
 
 use super::sheet::Sheet;
-use super::text;
+use super::{lists, text};
 use crate::model::{Group, Scope};
 
 /// Declares tables that are alike in all but their name.
@@ -77,6 +77,22 @@ groups! {
     SOCKETS: "sockets", Netns, 64 bits, "sock_diag SOCK_DIAG_BY_FAMILY", "net/ipv4/inet_diag.c inet_sk_diag_fill()";
     /// TLS done by the kernel.
     TLS: "tls", Netns, 64 bits, "/proc/net/tls_stat", "net/tls/tls_proc.c tls_statistics_seq_show()";
+    /// IPsec: packets that its policies or its protection refused.
+    XFRM: "xfrm", Netns, 64 bits, "/proc/net/xfrm_stat", "net/xfrm/xfrm_proc.c xfrm_statistics_seq_show()";
+    /// The protocols that the kernel knows. Sockets are those of the namespace, memory is that of the machine.
+    PROTOCOLS: "protocols", Netns, 64 bits, "/proc/net/protocols", "net/core/sock.c proto_seq_printf()";
+    /// All netlink sockets that there are, added up.
+    NETLINK: "netlink", Netns, 64 bits, "/proc/net/netlink", "net/netlink/af_netlink.c netlink_native_seq_show()";
+    /// All raw IPv4 sockets that there are, added up.
+    RAW: "raw", Netns, 64 bits, "/proc/net/raw", "net/ipv4/raw.c raw_sock_seq_show()";
+    /// All raw IPv6 sockets that there are, added up.
+    RAW6: "raw6", Netns, 64 bits, "/proc/net/raw6", "net/ipv6/datagram.c __ip6_dgram_sock_seq_show()";
+    /// Time that tasks waited for a CPU.
+    PRESSURE_CPU: "pressure_cpu", Machine, 64 bits, "/proc/pressure/cpu", "kernel/sched/psi.c psi_show()";
+    /// Time that tasks waited for memory.
+    PRESSURE_MEMORY: "pressure_memory", Machine, 64 bits, "/proc/pressure/memory", "kernel/sched/psi.c psi_show()";
+    /// Time that interrupts kept tasks waiting, since 6.1.
+    PRESSURE_IRQ: "pressure_irq", Machine, 64 bits, "/proc/pressure/irq", "kernel/sched/psi.c psi_show()";
     /// Network devices.
     LINK: "link", Device, 64 bits, "rtnetlink RTM_GETLINK, IFLA_STATS64", "net/core/rtnetlink.c rtnl_fill_stats()";
 }
@@ -118,11 +134,19 @@ pub static DOORS: &[Door] = &[
     door("proc/net/stat/nf_conntrack", &[&NF_CONNTRACK], Shape::Tables(text::hex_table)),
     door("proc/net/sockstat", &[&SOCKSTAT], Shape::Lines(text::word_values)),
     door("proc/net/sockstat6", &[&SOCKSTAT6], Shape::Lines(text::word_values)),
-    door("proc/net/tls_stat", &[&TLS], Shape::Tables(text::named_values)),
+    door("proc/net/tls_stat", &[&TLS], Shape::Tables(lists::named_values)),
     door("proc/net/stat/synproxy", &[&SYNPROXY], Shape::Tables(text::hex_table)),
     door("proc/net/stat/arp_cache", &[&ARP_CACHE], Shape::Tables(text::hex_table)),
     door("proc/net/stat/ndisc_cache", &[&NDISC_CACHE], Shape::Tables(text::hex_table)),
     door("proc/net/stat/rt_cache", &[&RT_CACHE], Shape::Tables(text::hex_table)),
+    door("proc/net/xfrm_stat", &[&XFRM], Shape::Tables(lists::named_values)),
+    door("proc/net/protocols", &[&PROTOCOLS], Shape::Lines(lists::protocols)),
+    door("proc/net/netlink", &[&NETLINK], Shape::Tables(lists::column_sums)),
+    door("proc/net/raw", &[&RAW], Shape::Tables(lists::column_sums)),
+    door("proc/net/raw6", &[&RAW6], Shape::Tables(lists::column_sums)),
+    door("proc/pressure/cpu", &[&PRESSURE_CPU], Shape::Tables(lists::pressure)),
+    door("proc/pressure/memory", &[&PRESSURE_MEMORY], Shape::Tables(lists::pressure)),
+    door("proc/pressure/irq", &[&PRESSURE_IRQ], Shape::Tables(lists::pressure)),
     door("proc/sys/net/netfilter/nf_conntrack_count", &[&CONNTRACK], Shape::Number("count")),
     door("proc/sys/net/netfilter/nf_conntrack_max", &[&CONNTRACK], Shape::Number("max")),
 ];

@@ -5,11 +5,13 @@
 pub mod bpf_programs;
 pub mod btf;
 pub mod bundle;
+pub mod conntrack;
 pub mod dropmon;
 pub mod genl;
 pub mod groups;
 pub mod host;
 pub mod link;
+pub mod lists;
 pub mod netlink;
 pub mod nftables;
 pub mod owner;

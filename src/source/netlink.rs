@@ -147,10 +147,7 @@ impl<'a> Client<'a> {
 
     /// Asks for something that is no dump, or tells the live kernel to do something, and waits until it has.
     pub fn ask(&mut self, request: &Request, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
-        if self.host.is_recorded() {
-            return self.replay(request, each);
-        }
-        self.once(request, NLM_F_ACK, each)
+        if self.host.is_recorded() { self.replay(request, each) } else { self.once(request, NLM_F_ACK, each) }
     }
 
     /// Where the answer lies in a recorded tree.

@@ -48,18 +48,6 @@ pub fn prefixed_values(bytes: &[u8]) -> Vec<Sheet<'_>> {
     sheets
 }
 
-/// `TlsCurrTxSw   0`, one value a line (`/proc/net/tls_stat`): one table.
-pub fn named_values(bytes: &[u8]) -> Vec<Sheet<'_>> {
-    let mut sheets: Vec<Sheet> = Vec::new();
-    for line in lines(bytes) {
-        match words(line).collect::<Vec<_>>()[..] {
-            [name, value] => put(&mut sheets, b"", name, number(value)),
-            _ => skip(&mut sheets),
-        }
-    }
-    sheets
-}
-
 /// `TCP: inuse 4 orphan 0`, a word and its value in turn (`/proc/net/sockstat`): one table, columns as in the file but
 /// with the line's name before them. The names are not next to each other in the file, so a column is `TCP` + `inuse`.
 pub fn word_values(bytes: &[u8]) -> Vec<Sheet<'_>> {
@@ -226,11 +214,11 @@ fn escape(out: &mut String, bytes: &[u8]) {
     }
 }
 
-fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(|&b| b == b'\n').filter(|line| line.iter().any(|b| !b.is_ascii_whitespace()))
 }
 
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
@@ -240,7 +228,7 @@ fn split_at_byte(line: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
 }
 
 /// Notes a line that could not be read.
-fn skip(sheets: &mut Vec<Sheet>) {
+pub(super) fn skip(sheets: &mut Vec<Sheet>) {
     match sheets.last_mut() {
         Some(sheet) => sheet.bad += 1,
         None => sheets.push(Sheet { bad: 1, ..Sheet::default() }),
@@ -249,7 +237,7 @@ fn skip(sheets: &mut Vec<Sheet>) {
 
 /// Puts a value into the table of its name. The lines of a table follow one another, so only the last few are looked at:
 /// names that come back later begin a new sheet, which the reader joins with the first.
-fn put<'a>(sheets: &mut Vec<Sheet<'a>>, name: &'a [u8], column: &'a [u8], value: Option<u64>) {
+pub(super) fn put<'a>(sheets: &mut Vec<Sheet<'a>>, name: &'a [u8], column: &'a [u8], value: Option<u64>) {
     const NEAR: usize = 16;
     let near = sheets.len().saturating_sub(NEAR);
     let at = sheets[near..].iter().rposition(|sheet| sheet.name == name).map(|at| near + at).unwrap_or_else(|| {
@@ -268,7 +256,7 @@ fn cpu_number(word: &[u8]) -> Option<u32> {
 }
 
 /// Negative values (Tcp.MaxConn), rubbish and what does not fit are absent.
-fn number(word: &[u8]) -> Option<u64> {
+pub(super) fn number(word: &[u8]) -> Option<u64> {
     digits(word, 10)
 }
 
@@ -382,7 +370,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_parser_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            for parse in [headed_pairs, prefixed_values, named_values, word_values, softnet, hex_table, cpu_columns, stat] {
+            for parse in [headed_pairs, prefixed_values, word_values, softnet, hex_table, cpu_columns, stat] {
                 parse(&bytes);
             }
             let _ = (online_cpus(&bytes), first_number(&bytes), uptime(&bytes), printable(&bytes));

@@ -1,5 +1,7 @@
 //! R7, backlog: the per-CPU queue of packets that another CPU, or a device without a ring, hands over.
 
+mod elephant;
+mod nearly_full;
 mod overflow;
 mod spread;
 mod tunnel;
@@ -93,10 +95,46 @@ static RPS_FLOW_CNT: Knob = Knob {
     keep: "a udev rule",
 };
 
+static RPS_SOCK_FLOW_ENTRIES: Knob = Knob {
+    id: "net.core.rps_sock_flow_entries",
+    place: Place::Sysctl,
+    scope: Scope::Machine,
+    unit: "flows",
+    range: 0..=536_870_912,
+    default: "0, that is off",
+    help: "Flows for which the machine remembers on which CPU their application last read (RFS). The kernel rounds it up to \
+           a power of two. Each queue also needs its rps_flow_cnt.",
+    formula: "32768 on a busy server, at least the flows that are active at a time",
+    risk: Risk::Low,
+    harm: "4 bytes of memory a flow",
+    takes_effect: "at once",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "sysctl.d",
+};
+
+static RPS_DEFAULT_MASK: Knob = Knob {
+    id: "net.core.rps_default_mask",
+    place: Place::Sysctl,
+    scope: Scope::Netns,
+    unit: Knob::CPUS,
+    range: 0..=u64::MAX,
+    default: "0, that is off; since 6.3",
+    help: "The rps_cpus that the queues of a new device begin with. For hosts on which devices of containers come and go.",
+    formula: "as rps_cpus",
+    risk: Risk::Medium,
+    harm: "as rps_cpus, for every device that is made from then on",
+    takes_effect: "for new devices only",
+    waits: true,
+    memory: Memory::Kernel,
+    keep: "sysctl.d",
+};
+
 static REASONS: &[Reason] = &[
     Reason::harmful(
         "CPU_BACKLOG",
-        "The backlog queue of a CPU is full, or its flow limit sheds a heavy flow. Not normal: see backlog-overflow.",
+        "The backlog queue of a CPU is full (see backlog-overflow), or its flow limit sheds a heavy flow (see \
+         elephant-flow-shed).",
     )
     .in_functions(&["enqueue_to_backlog", "netif_rx_internal"]),
     Reason::harmful(tunnel::CELL_FULL, "The receive queue of a tunnel is full. Not normal: see tunnel-cell-overflow.")
@@ -116,6 +154,14 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: REASONS,
-    rules: &[&overflow::OVERFLOW, &tunnel::CELLS],
-    knobs: &[&MAX_BACKLOG, &RPS_CPUS, &RPS_FLOW_CNT],
+    rules: &[&overflow::OVERFLOW, &elephant::SHED, &nearly_full::NEARLY_FULL, &tunnel::CELLS],
+    knobs: &[
+        &MAX_BACKLOG,
+        &RPS_CPUS,
+        &RPS_FLOW_CNT,
+        &RPS_SOCK_FLOW_ENTRIES,
+        &RPS_DEFAULT_MASK,
+        &elephant::FLOW_LIMIT_CPUS,
+        &elephant::FLOW_LIMIT_TABLE,
+    ],
 };

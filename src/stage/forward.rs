@@ -2,8 +2,8 @@
 
 use crate::counters;
 use crate::model::flow::FORWARDED;
-use crate::model::{Flow, Reason, Stage, Unit};
-use crate::source::groups::{ICMP, ICMP6, IP, IP6, SOCKSTAT, SOCKSTAT6};
+use crate::model::{Flow, Knob, Memory, Place, Reason, Risk, Scope, Stage, Unit};
+use crate::source::groups::{ICMP, ICMP6, IP, IP6, PROTOCOLS, RAW, RAW6, SOCKSTAT, SOCKSTAT6};
 
 counters! {
     /// IPv4 packets given to a protocol here: TCP, UDP, ICMP or another. net/ipv4/ip_input.c ip_protocol_deliver_rcu().
@@ -52,7 +52,65 @@ counters! {
     RAW_INUSE = SOCKSTAT.gauge("RAW_inuse", Unit::Sockets);
     /// Raw IPv6 sockets open. net/ipv6/proc.c sockstat6_seq_show().
     RAW6_INUSE = SOCKSTAT6.gauge("RAW6_inuse", Unit::Sockets);
+    /// Copies that raw IPv4 sockets lost: their buffer was full, or a filter refused them. Of the sockets that there are:
+    /// the sum falls when one is closed. net/ipv4/raw.c raw_sock_seq_show().
+    RAW_DROPS = RAW.total("drops", Unit::Packets);
+    /// The same for raw IPv6 sockets. net/ipv6/datagram.c __ip6_dgram_sock_seq_show().
+    RAW6_DROPS = RAW6.total("drops", Unit::Packets);
+    /// ICMP sockets open that need no privilege (ping). net/core/sock.c proto_seq_printf().
+    PING_SOCKETS = PROTOCOLS.gauge("PING_sockets", Unit::Sockets);
 }
+
+/// A limit on the ICMP errors that are sent.
+const fn icmp(id: &'static str, unit: &'static str, default: &'static str, help: &'static str) -> Knob {
+    Knob {
+        id,
+        place: Place::Sysctl,
+        scope: Scope::Netns,
+        unit,
+        range: 0..=2_147_483_647,
+        default,
+        help,
+        formula: "five times as many on routers and load balancers whose answers (path MTU, traceroute) are missed",
+        risk: Risk::Medium,
+        harm: "who forges the sender's address makes this host send more to it",
+        takes_effect: "at once",
+        waits: false,
+        memory: Memory::Kernel,
+        keep: "sysctl.d",
+    }
+}
+
+static ICMP_RATELIMIT: Knob = icmp(
+    "net.ipv4.icmp_ratelimit",
+    "ms",
+    "1000; 100 for IPv6 since 6.18",
+    "Least time between two ICMP errors to one destination, of the kinds in icmp_ratemask; a few may come at once. 0: no \
+     limit for each destination.",
+);
+
+static ICMP_RATEMASK: Knob = icmp(
+    "net.ipv4.icmp_ratemask",
+    "mask",
+    "6168: destination unreachable, source quench, time exceeded, parameter problem",
+    "Which kinds of ICMP messages icmp_ratelimit and icmp_msgs_per_sec hold back: bit N is type N. Echo replies are not \
+     among them.",
+);
+
+static ICMP_MSGS_PER_SEC: Knob = icmp(
+    "net.ipv4.icmp_msgs_per_sec",
+    "messages/s",
+    "1000; 10000 since 7.2",
+    "ICMP errors that are sent in a second, to all destinations together; of each network namespace since 6.12, of the \
+     machine before. What is held back counts in Icmp.OutRateLimitGlobal.",
+);
+
+static ICMP_MSGS_BURST: Knob = icmp(
+    "net.ipv4.icmp_msgs_burst",
+    "messages",
+    "50; 10000 since 7.2",
+    "ICMP errors that may be sent at once, beyond icmp_msgs_per_sec.",
+);
 
 static REASONS: &[Reason] = &[Reason::harmful(
     "PKT_TOO_BIG",
@@ -74,5 +132,5 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     reasons: REASONS,
     rules: &[],
-    knobs: &[],
+    knobs: &[&ICMP_RATELIMIT, &ICMP_RATEMASK, &ICMP_MSGS_PER_SEC, &ICMP_MSGS_BURST],
 };

@@ -1,5 +1,7 @@
 //! R8, core receive: taps, tc, and the choice of the protocol.
 
+mod unwanted;
+
 use crate::counters;
 use crate::model::{Drop, Example, Finding, Flow, Observed, Reason, Rule, Scope, Severity, Stage, Threshold, Unit};
 use crate::source::groups::LINK;
@@ -126,6 +128,6 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: REASONS,
-    rules: &[&FILTERED],
+    rules: &[&FILTERED, &unwanted::UNKNOWN_PROTOCOL, &unwanted::STANDBY, &unwanted::OTHER_HOSTS],
     knobs: &[],
 };

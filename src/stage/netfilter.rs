@@ -2,7 +2,7 @@
 
 use crate::counters;
 use crate::model::{Drop, Example, Finding, Observed, Reason, Rule, Scope, Severity, Stage, Threshold, Unit};
-use crate::source::groups::SYNPROXY;
+use crate::source::groups::{SYNPROXY, XFRM};
 use crate::stage::conntrack;
 
 counters! {
@@ -14,6 +14,41 @@ counters! {
     COOKIE_VALID = SYNPROXY.total("cookie_valid", Unit::Packets);
     /// SYNs that the SYN proxy sent again to a server. net/netfilter/nf_synproxy_core.c.
     COOKIE_RETRANS = SYNPROXY.total("cookie_retrans", Unit::Packets);
+    /// Packets that IPsec dropped for other reasons. net/xfrm/xfrm_input.c xfrm_input().
+    XFRM_IN_ERROR = XFRM.total("XfrmInError", Unit::Packets);
+    /// Packets that IPsec dropped for want of memory. net/xfrm/xfrm_input.c xfrm_input().
+    XFRM_IN_BUFFER_ERROR = XFRM.total("XfrmInBufferError", Unit::Packets);
+    /// Packets whose IPsec header makes no sense. net/xfrm/xfrm_input.c xfrm_input().
+    XFRM_IN_HDR_ERROR = XFRM.total("XfrmInHdrError", Unit::Packets);
+    /// Packets of IPsec for which there is no security association: wrong SPI, or the key has expired at one end.
+    /// net/xfrm/xfrm_input.c xfrm_input().
+    XFRM_IN_NO_STATES = XFRM.total("XfrmInNoStates", Unit::Packets);
+    /// Packets that could not be decrypted, or were not what their sender had signed. net/xfrm/xfrm_input.c
+    /// xfrm_input().
+    XFRM_IN_STATE_PROTO_ERROR = XFRM.total("XfrmInStateProtoError", Unit::Packets);
+    /// Packets of IPsec in another mode (tunnel, transport) than agreed. net/xfrm/xfrm_input.c xfrm_input().
+    XFRM_IN_STATE_MODE_ERROR = XFRM.total("XfrmInStateModeError", Unit::Packets);
+    /// Packets of IPsec that came twice or far too late: the replay window is too small for how they are reordered,
+    /// or it is an attack. net/xfrm/xfrm_input.c xfrm_input().
+    XFRM_IN_STATE_SEQ_ERROR = XFRM.total("XfrmInStateSeqError", Unit::Packets);
+    /// Packets of an IPsec security association that has expired. net/xfrm/xfrm_input.c xfrm_input().
+    XFRM_IN_STATE_EXPIRED = XFRM.total("XfrmInStateExpired", Unit::Packets);
+    /// Packets of IPsec whose encapsulation does not fit the association. net/xfrm/xfrm_input.c xfrm_input().
+    XFRM_IN_STATE_MISMATCH = XFRM.total("XfrmInStateMismatch", Unit::Packets);
+    /// Packets of an IPsec security association that is not valid yet, or any more. net/xfrm/xfrm_input.c
+    /// xfrm_input().
+    XFRM_IN_STATE_INVALID = XFRM.total("XfrmInStateInvalid", Unit::Packets);
+    /// Packets that are not protected as the policy wants. net/xfrm/xfrm_policy.c __xfrm_policy_check().
+    XFRM_IN_TMPL_MISMATCH = XFRM.total("XfrmInTmplMismatch", Unit::Packets);
+    /// Packets that came protected, for which there is no policy. net/xfrm/xfrm_policy.c __xfrm_policy_check().
+    XFRM_IN_NO_POLS = XFRM.total("XfrmInNoPols", Unit::Packets);
+    /// Packets that an IPsec policy forbids. net/xfrm/xfrm_policy.c __xfrm_policy_check().
+    XFRM_IN_POL_BLOCK = XFRM.total("XfrmInPolBlock", Unit::Packets);
+    /// Packets for which the IPsec policy could not be looked up. net/xfrm/xfrm_policy.c __xfrm_policy_check().
+    XFRM_IN_POL_ERROR = XFRM.total("XfrmInPolError", Unit::Packets);
+    /// Packets on their way through this host that no IPsec policy lets pass. net/xfrm/xfrm_policy.c
+    /// __xfrm_route_forward().
+    XFRM_FWD_HDR_ERROR = XFRM.total("XfrmFwdHdrError", Unit::Packets);
 }
 
 static DROPS: Rule = Rule {

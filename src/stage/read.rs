@@ -5,7 +5,7 @@ use crate::model::flow::APPLICATION;
 use crate::model::{
     Drop, Example, Finding, Flow, Observed, PathMtu, Reason, Rule, Scope, Severity, Stage, Threshold, Unit,
 };
-use crate::source::groups::{ICMP, ICMP6, TCP_EXT, TLS};
+use crate::source::groups::{ICMP, ICMP6, NETLINK, TCP_EXT, TLS};
 
 counters! {
     /// ICMP messages received. net/ipv4/icmp.c icmp_rcv().
@@ -74,6 +74,12 @@ counters! {
     TLS_TX_REKEY_ERROR = TLS.total("TlsTxRekeyError", Unit::Events);
     /// Messages of a peer that it goes on with a new key, since 6.14. net/tls/tls_sw.c tls_check_pending_rekey().
     TLS_RX_REKEY_RECEIVED = TLS.total("TlsRxRekeyReceived", Unit::Messages);
+    /// Messages of the kernel that netlink sockets lost because their reader was too slow: routing daemons, container
+    /// agents and firewalls then work with old knowledge. Of the sockets that there are: the sum falls when one is closed.
+    /// net/netlink/af_netlink.c netlink_overrun().
+    NETLINK_DROPS = NETLINK.total("Drops", Unit::Messages);
+    /// Bytes that wait in all netlink sockets. net/netlink/af_netlink.c netlink_native_seq_show().
+    NETLINK_RMEM = NETLINK.gauge("Rmem", Unit::Bytes);
 }
 
 static PATH_MTU: Rule = Rule {

@@ -5,7 +5,7 @@ pub(in crate::stage) mod pressure;
 
 use crate::counters;
 use crate::model::{Example, Finding, Incident, Observed, Rule, Scope, Severity, Stage, Threshold, Unit, Victim};
-use crate::source::groups::{SOCKSTAT, TCP_EXT};
+use crate::source::groups::{PRESSURE_MEMORY, PROTOCOLS, SOCKSTAT, TCP_EXT};
 
 counters! {
     /// Sockets of all kinds in this namespace. net/socket.c socket_seq_show().
@@ -17,6 +17,18 @@ counters! {
     /// Pages of memory that UDP holds in its queues, of the whole machine; the limit is net.ipv4.udp_mem.
     /// net/ipv4/proc.c sockstat_seq_show().
     UDP_MEM = SOCKSTAT.gauge("UDP_mem", Unit::Pages);
+    /// Pages of memory that TCP holds, as its protocol shows it, of the whole machine: the same as `sockstat.TCP_mem`, but
+    /// with what each CPU keeps in reserve. net/core/sock.c proto_seq_printf().
+    TCP_PROTOCOL_MEMORY = PROTOCOLS.gauge("TCP_memory", Unit::Pages);
+    /// Whether TCP is under memory pressure (1) or not (0), of the whole machine. net/core/sock.c proto_seq_printf().
+    TCP_UNDER_PRESSURE = PROTOCOLS.gauge("TCP_press", Unit::Events);
+    /// Pages of memory that UDP holds, as its protocol shows it, of the whole machine. net/core/sock.c
+    /// proto_seq_printf().
+    UDP_PROTOCOL_MEMORY = PROTOCOLS.gauge("UDP_memory", Unit::Pages);
+    /// Time in which some task waited for memory, of the whole machine. kernel/sched/psi.c psi_show(), since 4.20.
+    MEMORY_PRESSURE = PRESSURE_MEMORY.total("some", Unit::Microseconds);
+    /// Time in which all tasks waited for memory, of the whole machine. kernel/sched/psi.c psi_show(), since 4.20.
+    MEMORY_PRESSURE_FULL = PRESSURE_MEMORY.total("full", Unit::Microseconds);
     /// TCP connections that no process holds any more but that still have data to send, of the whole machine.
     /// net/ipv4/proc.c sockstat_seq_show().
     TCP_ORPHAN = SOCKSTAT.gauge("TCP_orphan", Unit::Sockets).quiet_below(16);

@@ -2,7 +2,7 @@
 
 use crate::counters;
 use crate::model::{Stage, Unit};
-use crate::source::groups::{CPU, SOFTIRQS, SOFTNET};
+use crate::source::groups::{CPU, PRESSURE_CPU, PRESSURE_IRQ, SOFTIRQS, SOFTNET};
 
 counters! {
     /// Times that a CPU stopped polling because its budget of packets or time was used up. No packet is lost by that; a
@@ -17,6 +17,11 @@ counters! {
     SOFTIRQ = CPU.total("softirq", Unit::Ticks).column(6);
     /// Time that a CPU had nothing to do. fs/proc/stat.c show_stat(), 4th time of the line; in 1/USER_HZ s.
     IDLE = CPU.total("idle", Unit::Ticks).column(3);
+    /// Time in which some task waited for a CPU, of the whole machine. kernel/sched/psi.c psi_show(), since 4.20.
+    CPU_PRESSURE = PRESSURE_CPU.total("some", Unit::Microseconds);
+    /// Time in which interrupts and softirqs kept the tasks of a CPU waiting, of the whole machine; only on kernels that
+    /// account for it. kernel/sched/psi.c psi_account_irqtime(), since 6.1.
+    IRQ_PRESSURE = PRESSURE_IRQ.total("full", Unit::Microseconds);
 }
 
 /// R4.

@@ -30,7 +30,34 @@ pub fn cases() -> Vec<Case> {
         let name = format!("backlog::small_limit_{}", family.suffix());
         Case::with(name, needs, move |window| run(family, window))
     };
-    Family::BOTH.map(case).into()
+    let needs = &[Need::Namespaces, Need::Nft, Need::TwoCpus, Need::MachineWide];
+    Family::BOTH.map(case).into_iter().chain([Case::new("backlog::flow_limit", needs, flow_limit)]).collect()
+}
+
+/// One flow is shed once the queue is half full, so the queue never fills: each packet lost is one step of
+/// flow_limit_count. The limit needs 128 packets to see that one flow makes most of them; half the queue is longer.
+fn flow_limit(window: Duration) -> Outcome {
+    let Flood { lab, mut reader, mut sender, send } = Flood::new(Family::V4)?;
+    let lowered = guard::lower_all(&[("net/core/netdev_max_backlog", "400"), ("net/core/flow_limit_cpu_bitmap", "1")])?;
+    let seen = observe(&lab.server, window, || sender.ask(&send));
+    drop(lowered);
+    let seen = seen?;
+    let lost = seen.told.saturating_sub(reader.ask("drain")?);
+    seen.only_as_planned(&["Udp.RcvbufErrors"])?;
+    seen.kernel_agrees("link.rx_dropped@vb", lost)?;
+    seen.kernel_agrees("softnet.flow_limit_count", lost)?;
+    seen.kernel_agrees("softnet.dropped", lost)?;
+
+    let mut checks = Checks::default();
+    let finding = seen.remark(&mut checks, "elephant-flow-shed", "softnet.flow_limit_count", lost);
+    checks.same("lost", Some(lost), finding.0.and_then(|finding| finding["lost"].as_u64()));
+    checks.same("findings of a full backlog", 0, seen.report.findings(RULE).len());
+    seen.ledger(&mut checks, "backlog", lost);
+    let mask = finding.suggestion("net.core.flow_limit_cpu_bitmap");
+    checks.same("suggested masks", 1, mask.len());
+    checks.that(mask.first().is_some_and(|mask| mask["from"] == "1" && mask["to"] == "0"), "CPU 0 should be taken out");
+    checks.that(finding.says_no_setting_helps(), "that it is meant should be said");
+    checks.done(&seen.report)
 }
 
 /// A sender that the receiver's CPU can't keep up with, once [`LIMIT`] holds.

@@ -19,11 +19,15 @@ impl Counters {
             all.pairs(&net("netstat")?);
             all.lines(&net("snmp6")?);
             all.devices(&net("dev")?);
-            all.column("softnet.dropped", &net("softnet_stat")?, 1, 0);
+            let softnet = net("softnet_stat")?;
+            all.column("softnet.dropped", &softnet, 1, 0);
+            all.column("softnet.flow_limit_count", &softnet, 10, 0);
+            all.socket_drops(&net("udp")?);
             // Absent on a kernel without connection tracking, or without its /proc files.
             if let Ok(text) = net("stat/nf_conntrack") {
-                let place = text.split_whitespace().position(|name| name == "drop");
-                all.column("nf_conntrack.drop", &text, place.unwrap_or(usize::MAX), 1);
+                for (place, name) in text.lines().next().unwrap_or_default().split_whitespace().enumerate() {
+                    all.column(&format!("nf_conntrack.{name}"), &text, place, 1);
+                }
             }
             Ok(all)
         })?)
@@ -68,6 +72,12 @@ impl Counters {
                 self.put(format!("link.rx_dropped@{}", device.trim()), value);
             }
         }
+    }
+
+    /// What all IPv4 UDP sockets that there are have lost: the last word of each line.
+    fn socket_drops(&mut self, text: &str) {
+        let drops = text.lines().skip(1).filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok());
+        self.0.insert("udp.drops".into(), drops.sum());
     }
 
     /// The sum over the CPUs of one hexadecimal column.

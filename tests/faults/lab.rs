@@ -24,8 +24,8 @@ const PREFIX: &str = "nsdf";
 pub const SERVER_DEVICE: &str = "vb";
 /// The client's end.
 pub const CLIENT_DEVICE: &str = "va";
-const CLIENT_MAC: &str = "02:00:00:77:00:01";
-const SERVER_MAC: &str = "02:00:00:77:00:02";
+pub const CLIENT_MAC: &str = "02:00:00:77:00:01";
+pub const SERVER_MAC: &str = "02:00:00:77:00:02";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {

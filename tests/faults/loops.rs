@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, again};
+use crate::conntrack;
 use crate::guard;
 use crate::kernel::Counters;
 use crate::lab::{Family, Lab, SERVER_DEVICE};
@@ -56,6 +57,10 @@ pub fn cases() -> Vec<Case> {
         Case::new("loops::tcp_max_orphans", &[Need::Namespaces, Need::Nft, Need::MachineWide], |_| {
             closed_loop(Some("8"), tcp::max_orphans)
         }),
+        Case::new("loops::udp_mem", MACHINE, |_| closed_loop(Some("2 2 2"), udp_mem)),
+        Case::new("loops::ipfrag_high_thresh", HERE, |_| closed_loop(None, ipfrag_high_thresh)),
+        Case::new("loops::flow_limit_cpu_bitmap", STEERED, |_| closed_loop(Some("1"), flow_limit)),
+        Case::new("loops::nf_conntrack_buckets", TRACKED, |_| closed_loop(Some("512"), conntrack_buckets)),
         Case::new("loops::rps_cpus", &[Need::Namespaces, Need::Nft, Need::TwoCpus], |_| closed_loop(None, rps_cpus)),
     ]
 }
@@ -241,6 +246,73 @@ fn max_backlog(lab: &Lab) -> Outcome<Fault> {
             sleep(Duration::from_millis(10));
             Ok(())
         }),
+    })
+}
+
+/// On 6.18 only the sockets count it.
+fn udp_mem(lab: &Lab) -> Outcome<Fault> {
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "any"])?;
+    let address = local.clone();
+    Ok(Fault {
+        counter: "udp.drops",
+        setting: "net/ipv4/udp_mem",
+        waits: false,
+        remembers: Duration::ZERO,
+        victim: Box::new(move |lab| greedy(lab, &address)),
+        drive: Box::new(move |_| sender.ask(&format!("send {local} 300 1000 50")).map(drop)),
+    })
+}
+
+/// Datagrams in six pieces, of which two have room.
+fn ipfrag_high_thresh(lab: &Lab) -> Outcome<Fault> {
+    lab.server.set("net/ipv4/ipfrag_low_thresh", "1024")?;
+    lab.server.set("net/ipv4/ipfrag_high_thresh", "4096")?;
+    // What was let in of a packet must not stand in the way for long.
+    lab.server.set("net/ipv4/ipfrag_time", "1")?;
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "any"])?;
+    let address = local.clone();
+    Ok(Fault {
+        counter: "Ip.ReasmFails",
+        setting: "net/ipv4/ipfrag_high_thresh",
+        waits: false,
+        remembers: Duration::ZERO,
+        victim: Box::new(move |lab| greedy(lab, &address)),
+        drive: Box::new(move |_| sender.ask(&format!("send {local} 100 8000 200")).map(drop)),
+    })
+}
+
+/// Bursts of one flow that fill the queue to three quarters.
+fn flow_limit(lab: &Lab) -> Outcome<Fault> {
+    let fault = max_backlog(lab)?;
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "0"])?;
+    Ok(Fault {
+        counter: "softnet.flow_limit_count",
+        setting: "net/core/flow_limit_cpu_bitmap",
+        drive: Box::new(move |_| {
+            sender.ask(&format!("send {local} 750 100 0"))?;
+            sleep(Duration::from_millis(60));
+            Ok(())
+        }),
+        ..fault
+    })
+}
+
+/// 25,000 flows in 512 chains.
+fn conntrack_buckets(lab: &Lab) -> Outcome<Fault> {
+    lab.server.nft(conntrack::TRACK)?;
+    lab.server.set("net/netfilter/nf_conntrack_udp_timeout", "1")?;
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "500", "any"])?;
+    Ok(Fault {
+        counter: "nf_conntrack.chainlength",
+        setting: "net/netfilter/nf_conntrack_buckets",
+        waits: false,
+        remembers: Duration::from_secs(2),
+        victim: Box::new(move |lab| greedy(lab, &local)),
+        drive: Box::new(move |_| conntrack::flows(&mut sender, 50).map(drop)),
     })
 }
 

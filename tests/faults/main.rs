@@ -10,6 +10,7 @@
 //! - `guard`: a machine-wide sysctl lowered for a while and put back even if this process is killed
 //! - `actor`: victims and senders: this binary started again inside a namespace, steered line by line
 //! - `endpoint`: what such a process does: UDP readers and senders, TCP listeners and clients
+//! - `frame`: frames made by hand, for what no socket would send
 //! - `kernel`: the kernel's own counters, read without the program under test
 //! - `process`: a child that does not outlive the test
 //! - `tool`: starts the program under test and waits for its report
@@ -19,7 +20,8 @@
 //! Faults, one file a rule:
 //! - `udp_buffer`, `accept_queue`, `syn_queue`, `listen_drops`, `tcp_receive`, `tcp_memory`,
 //!   `backlog`, `conntrack`, `rp_filter`
-//! - `firewall`, `forward`: a loss that no rule of these explains must show as unexplained
+//! - `strays`, `fragments`, `udp_loss`: a few rules each, of packets that make no sense or that nobody asked for
+//! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `namespaces`: whose counters these are
 //! - `drops`: what the kernel drops, as the probe counts it
@@ -38,6 +40,8 @@ mod drops;
 mod endpoint;
 mod firewall;
 mod forward;
+mod fragments;
+mod frame;
 mod guard;
 mod kernel;
 mod lab;
@@ -53,6 +57,7 @@ mod record;
 mod refusals;
 mod report;
 mod rp_filter;
+mod strays;
 mod sweep;
 mod syn_queue;
 mod tcp_memory;
@@ -60,6 +65,7 @@ mod tcp_receive;
 mod tool;
 mod tune;
 mod udp_buffer;
+mod udp_loss;
 mod verdicts;
 
 use libtest_mimic::{Arguments, Trial};
@@ -94,6 +100,9 @@ fn test() {
         rp_filter::cases(),
         firewall::cases(),
         forward::cases(),
+        strays::cases(),
+        fragments::cases(),
+        udp_loss::cases(),
         quiet::cases(),
         namespaces::cases(),
         drops::cases(),

@@ -107,12 +107,25 @@ impl<T> Seen<T> {
 
     /// The one finding with this id, its evidence and its severity.
     pub fn finding<'a>(&'a self, checks: &mut Checks, id: &str, counter: &str, delta: u64) -> Finding<'a> {
+        let finding = self.found(checks, id, counter, delta);
+        let alarm = finding.0.is_some_and(|finding| finding["severity"] != "info");
+        checks.that(alarm, format_args!("{id}: severity should be warning or critical"));
+        finding
+    }
+
+    /// The same for what is worth a remark only.
+    pub fn remark<'a>(&'a self, checks: &mut Checks, id: &str, counter: &str, delta: u64) -> Finding<'a> {
+        let finding = self.found(checks, id, counter, delta);
+        let severity = finding.0.and_then(|finding| finding["severity"].as_str());
+        checks.same(&format!("{id}: severity"), Some("info"), severity);
+        finding
+    }
+
+    fn found<'a>(&'a self, checks: &mut Checks, id: &str, counter: &str, delta: u64) -> Finding<'a> {
         let all = self.report.findings(id);
         checks.same(&format!("findings {id}"), 1, all.len());
         let finding = Finding(all.first().copied());
         checks.same(&format!("{id}: evidence {counter}"), Some(delta), finding.evidence(counter));
-        let alarm = finding.0.is_some_and(|finding| finding["severity"] != "info");
-        checks.that(alarm, format_args!("{id}: severity should be warning or critical"));
         finding
     }
 

@@ -49,12 +49,44 @@ fn a_full_backlog_wants_a_longer_one() {
 }
 
 #[test]
-fn a_flow_that_is_shed_on_purpose_wants_nothing() {
+fn a_flow_that_is_shed_on_purpose_wants_no_longer_queue() {
     let samples = Samples::quiet().setting("net/core/netdev_max_backlog", "1000");
+    let samples = samples.setting("net/core/flow_limit_cpu_bitmap", "3");
     let softnet = |n: u64| format!("{n:08x} {n:08x}{} {n:08x}{}\n", " 00000000".repeat(8), " 00000000".repeat(4));
     samples.write("proc/net/softnet_stat", [softnet(0), softnet(500)]);
-    let shed = found(&samples, "backlog-overflow");
-    assert!(suggested(&shed).is_empty() && shed["no_setting_helps"].is_string(), "{shed}");
+    let shed = found(&samples, "elephant-flow-shed");
+    assert_eq!((&shed["severity"], &shed["lost"]), (&json!("info"), &json!(500)));
+    assert_eq!(suggested(&shed), [["net.core.flow_limit_cpu_bitmap", "3", "2"]]);
+    assert!(shed["no_setting_helps"].is_string(), "{shed}");
+    assert_eq!(finding(&run::report(samples.path(), &[]), "backlog-overflow"), None);
+}
+
+/// A device's counters, by their place in struct rtnl_link_stats64: rx_packets, rx_dropped, rx_nohandler,
+/// rx_otherhost_dropped.
+fn device(counts: [(usize, u64); 2]) -> Samples {
+    let samples = Samples::quiet();
+    let links = |counts: [(usize, u64); 2]| {
+        message::links(&[counts.into_iter().fold(Link::new(b"eth1"), |link, (at, count)| link.stat(at, count))])
+    };
+    samples.write(LINKS, [links(counts.map(|(at, _)| (at, 7))), links(counts.map(|(at, count)| (at, 7 + count)))]);
+    samples
+}
+
+#[test]
+fn frames_that_nobody_asked_for_are_remarks_and_no_loss() {
+    for (at, id, counter) in [
+        (6, "unknown-protocol-frames", "link.rx_dropped"),
+        (23, "bond-standby-frames", "link.rx_nohandler"),
+        (24, "frames-for-other-hosts", "link.rx_otherhost_dropped"),
+    ] {
+        let samples = device([(0, 1_000), (at, 60)]);
+        let remark = found(&samples, id);
+        assert_eq!((&remark["severity"], &remark["lost"]), (&json!("info"), &json!(0)), "{id}");
+        assert_eq!(remark["instance"], json!({"device": "eth1"}));
+        let evidence = &remark["evidence"][0];
+        assert_eq!((&evidence["counter"], &evidence["delta"]), (&json!(counter), &json!(60)));
+        assert_eq!(run::report(samples.path(), &[])["totals"]["lost"], 0);
+    }
 }
 
 /// Two million datagrams read, 9,000 lost by one socket whose buffer has this size.
@@ -101,7 +133,10 @@ fn a_buffer_of_the_application_s_own_is_the_application_s() {
 #[test]
 fn wrong_checksums_are_no_full_buffer() {
     let samples = Samples::quiet().grow("Udp.InErrors", 500).grow("Udp.InCsumErrors", 500);
-    assert_eq!(run::report(samples.path(), &[])["findings"], json!([]));
+    let wrong = found(&samples, "udp-checksum-errors");
+    assert_eq!((&wrong["severity"], &wrong["lost"]), (&json!("warning"), &json!(500)));
+    assert!(wrong["no_setting_helps"].is_string(), "{wrong}");
+    assert_eq!(finding(&run::report(samples.path(), &[]), "udp-receive-buffer-overflow"), None);
 }
 
 /// A socket that loses for each of two causes: two findings of one rule, each with its own losses.

@@ -8,7 +8,7 @@ use crate::run::{self, Cell};
 use crate::tree::Tree;
 
 /// Files that no tree holds, with their header.
-const UNRECORDED: [(&str, &str); 3] = [
+const UNRECORDED: [(&str, &str); 11] = [
     (
         "proc/net/tls_stat",
         "TlsCurrTxSw 0\nTlsCurrRxSw 0\nTlsCurrTxDevice 0\nTlsCurrRxDevice 0\nTlsTxSw 0\nTlsRxSw 0\nTlsTxDevice 0\n\
@@ -21,6 +21,36 @@ const UNRECORDED: [(&str, &str); 3] = [
         "entries  in_hit in_slow_tot in_slow_mc in_no_route in_brd in_martian_dst in_martian_src out_hit out_slow_tot \
          out_slow_mc gc_total gc_ignored gc_goal_miss gc_dst_overflow in_hlist_search out_hlist_search",
     ),
+    (
+        "proc/net/xfrm_stat",
+        "XfrmInError 0\n\
+         XfrmInBufferError 0\n\
+         XfrmInHdrError 0\n\
+         XfrmInNoStates 0\n\
+         XfrmInStateProtoError 0\n\
+         XfrmInStateModeError 0\n\
+         XfrmInStateSeqError 0\n\
+         XfrmInStateExpired 0\n\
+         XfrmInStateMismatch 0\n\
+         XfrmInStateInvalid 0\n\
+         XfrmInTmplMismatch 0\n\
+         XfrmInNoPols 0\n\
+         XfrmInPolBlock 0\n\
+         XfrmInPolError 0\n\
+         XfrmOutError 0\n\
+         XfrmFwdHdrError 0",
+    ),
+    (
+        "proc/net/protocols",
+        "protocol  size sockets  memory press maxhdr  slab module\n\
+         UDPv6 1 2 3 NI 0 yes kernel\nPING 1 2 -1 NI 0 yes kernel\nUDP 1 2 3 NI 0 yes kernel\nTCP 1 2 3 no 192 yes kernel",
+    ),
+    ("proc/net/netlink", "sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode"),
+    ("proc/net/raw", "sl local_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode ref pointer drops"),
+    ("proc/net/raw6", "sl local_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode ref pointer drops"),
+    ("proc/pressure/cpu", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0"),
+    ("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg300=0.00 total=0"),
+    ("proc/pressure/irq", "full avg10=0.00 avg60=0.00 avg300=0.00 total=0"),
 ];
 
 /// The recorded hosts that have whole files.

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bundle;
 mod choice;
+mod conntrack;
 mod delta;
 mod drops;
 mod explain;

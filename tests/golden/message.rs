@@ -3,6 +3,8 @@
 const RTM_NEWLINK: u16 = 16;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLMSG_DONE: u16 = 3;
+/// Of the subsystem 1, NFNL_SUBSYS_CTNETLINK.
+const IPCTNL_MSG_CT_GET_STATS_CPU: u16 = 1 << 8 | 4;
 
 /// Where a tree keeps the devices.
 pub const LINKS: &str = ".netlink/route/getlink.bin";
@@ -12,6 +14,11 @@ pub const UDP4: &str = ".netlink/sock_diag/udp4.bin";
 pub const UDP6: &str = ".netlink/sock_diag/udp6.bin";
 /// Where a tree keeps the listening TCP sockets over IPv4.
 pub const LISTEN4: &str = ".netlink/sock_diag/listen4.bin";
+
+/// Where a tree keeps what connection tracking counted.
+pub const CONNTRACK: &str = ".netlink/netfilter/ct_stats_cpu.bin";
+/// Where a tree keeps how many flows there are.
+pub const CONNTRACK_FILL: &str = ".netlink/netfilter/ct_stats.bin";
 
 /// A device: struct ifinfomsg, then IFLA_IFNAME (3), IFLA_STATS64 (23) and IFLA_LINKINFO (18) with IFLA_INFO_KIND (1).
 pub struct Link<'a> {
@@ -74,6 +81,16 @@ pub fn links(links: &[Link]) -> Vec<u8> {
 /// All sockets of one query, and the end of the dump.
 pub fn sockets(sockets: &[Socket]) -> Vec<u8> {
     stream(SOCK_DIAG_BY_FAMILY, sockets.iter().map(Socket::payload))
+}
+
+/// What connection tracking counted on each CPU: struct nfgenmsg with the CPU's number, then CTA_STATS_* in network order.
+pub fn conntrack(cpus: &[&[(u16, u32)]]) -> Vec<u8> {
+    let payload = |(cpu, counters): (usize, &&[(u16, u32)])| {
+        let header = [&[0, 0][..], &u16::try_from(cpu).unwrap().to_be_bytes()].concat();
+        let counters = counters.iter().flat_map(|(kind, value)| attribute(*kind, &value.to_be_bytes()));
+        header.into_iter().chain(counters).collect()
+    };
+    stream(IPCTNL_MSG_CT_GET_STATS_CPU, cpus.iter().enumerate().map(payload))
 }
 
 fn stream(kind: u16, payloads: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {

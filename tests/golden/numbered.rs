@@ -57,7 +57,7 @@ impl Numbers {
 
 type Write = fn(&mut Numbers, &str, &str) -> String;
 
-const FILES: [(&str, Write); 16] = [
+const FILES: [(&str, Write); 24] = [
     ("proc/net/snmp", headed),
     ("proc/net/netstat", headed),
     ("proc/net/snmp6", prefixed),
@@ -72,6 +72,14 @@ const FILES: [(&str, Write); 16] = [
     ("proc/net/stat/synproxy", per_cpu),
     ("proc/stat", stat),
     ("proc/softirqs", softirqs),
+    ("proc/net/xfrm_stat", named),
+    ("proc/net/protocols", protocols),
+    ("proc/net/netlink", listed),
+    ("proc/net/raw", listed),
+    ("proc/net/raw6", listed),
+    ("proc/pressure/cpu", pressure),
+    ("proc/pressure/memory", pressure),
+    ("proc/pressure/irq", pressure),
     ("proc/sys/net/netfilter/nf_conntrack_count", one),
     ("proc/sys/net/netfilter/nf_conntrack_max", one),
 ];
@@ -97,12 +105,6 @@ fn prefixed(numbers: &mut Numbers, text: &str, _: &str) -> String {
         let (group, column) = name.split_once('6').unwrap();
         format!("{name:<32}\t{}", numbers.cell(format!("{group}6.{column}"), ""))
     }))
-}
-
-/// A name and its value.
-fn named(numbers: &mut Numbers, text: &str, _: &str) -> String {
-    let names = text.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| name.starts_with("Tls"));
-    joined(names.map(|name| format!("{name:<32}\t{}", numbers.cell(format!("tls.{name}"), ""))))
 }
 
 fn pairs(numbers: &mut Numbers, text: &str, file: &str) -> String {
@@ -139,6 +141,59 @@ fn per_cpu(numbers: &mut Numbers, text: &str, file: &str) -> String {
         cells.collect::<Vec<_>>().join(" ")
     });
     joined(std::iter::once(header.to_owned()).chain(rows))
+}
+
+/// A name and its value; the group is the file's name up to its `_stat`.
+fn named(numbers: &mut Numbers, text: &str, file: &str) -> String {
+    let group = file.rsplit('/').next().and_then(|name| name.strip_suffix("_stat")).unwrap();
+    joined(text.lines().map(|line| {
+        let name = line.split_whitespace().next().unwrap();
+        format!("{name:<32}\t{}", numbers.cell(format!("{group}.{name}"), ""))
+    }))
+}
+
+/// Words stay as they are: they are no numbers, except `yes` and `no`, which are 1 and 0.
+fn protocols(numbers: &mut Numbers, text: &str, _: &str) -> String {
+    let header: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+    let row = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let cells = words.iter().zip(&header).skip(1).map(|(word, column)| {
+            let id = format!("protocols.{}_{column}", words[0]);
+            match *word {
+                "yes" | "no" => {
+                    numbers.cells.insert((id, String::new()), u64::from(*word == "yes"));
+                    (*word).to_owned()
+                }
+                word if word.parse::<u64>().is_ok() => numbers.cell(id, "").to_string(),
+                word => word.to_owned(),
+            }
+        });
+        format!("{} {}", words[0], cells.collect::<Vec<_>>().join(" "))
+    };
+    let rows: Vec<String> = text.lines().skip(1).map(row).collect();
+    joined(std::iter::once(header.join(" ")).chain(rows))
+}
+
+/// Two sockets, which the program adds up.
+fn listed(numbers: &mut Numbers, text: &str, file: &str) -> String {
+    let group = file.rsplit('/').next().unwrap();
+    let header = text.lines().next().unwrap();
+    let rows: Vec<String> = (0..2)
+        .map(|_| {
+            let cells = header.split_whitespace().map(|name| numbers.cell(format!("{group}.{name}"), "").to_string());
+            cells.collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    joined(std::iter::once(header.to_owned()).chain(rows))
+}
+
+fn pressure(numbers: &mut Numbers, text: &str, file: &str) -> String {
+    let what = file.rsplit('/').next().unwrap();
+    joined(text.lines().filter(|line| line.contains('=')).map(|line| {
+        let (name, rest) = line.split_once(' ').unwrap();
+        let (averages, _) = rest.rsplit_once('=').unwrap();
+        format!("{name} {averages}={}", numbers.cell(format!("pressure_{what}.{name}"), ""))
+    }))
 }
 
 /// A file of one number, whose name tells what it is.

@@ -52,6 +52,11 @@ pub static OVERFLOW: Rule = Rule {
         },
         Example { what: "all CPUs are busy", severity: Some(Severity::Critical), observed: || saturated("2", [95, 0]) },
         Example {
+            what: "the flow limit shed all of it on purpose",
+            severity: None,
+            observed: || lossy(50, 100_000).with_at(&FLOW_LIMIT_COUNT, Instance::Cpu { cpu: 0 }, 50),
+        },
+        Example {
             what: "the device discards an unknown protocol, no backlog overflows",
             severity: None,
             observed: || {
@@ -86,11 +91,11 @@ fn saturated(mask: &str, [softirq, idle]: [u64; 2]) -> Observed {
 }
 
 fn overflow(seen: &Observed, rule: &Rule) -> Vec<Finding> {
-    let lost = seen.delta(&DROPPED);
+    // What the flow limit shed, elephant-flow-shed tells.
+    let lost = seen.delta(&DROPPED).saturating_sub(seen.delta(&FLOW_LIMIT_COUNT));
     if lost == 0 {
         return Vec::new();
     }
-    let shed = seen.delta(&FLOW_LIMIT_COUNT).min(lost);
     let (warning, critical) = (seen.threshold(rule, "warning_per_second"), seen.threshold(rule, "critical_percent"));
     let arrived = seen.delta(&PROCESSED).saturating_add(lost);
     let many = seen.rate(lost).is_some_and(|rate| rate > warning);
@@ -112,15 +117,6 @@ fn overflow(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     }
     finding.evidence.push(evidence);
     finding.evidence.push(seen.evidence(&PROCESSED, None));
-    if shed > lost / 2 {
-        finding.evidence.push(seen.evidence(&FLOW_LIMIT_COUNT, None));
-        finding.no_setting_helps = Some(
-            "the flow limit sheds one heavy flow on purpose, to save the others: find that flow, or steer it to a CPU of \
-             its own"
-                .into(),
-        );
-        return vec![finding];
-    }
     // Programs do not keep a CPU from its packets, as long as softirqs take less than half of it: they go first.
     let (idle, softirqs) = (100.0 - seen.threshold(rule, "busy_percent"), seen.threshold(rule, "softirq_percent"));
     let idles = |cpu: u32| share(seen, &softirq::IDLE, cpu).is_some_and(|share| share > idle);

@@ -41,7 +41,7 @@ fn masks(seen: &Observed, others: &[u32]) -> Vec<Suggestion> {
     let cpus = seen.changes.each(&PROCESSED).count();
     let mask = |(middle, from): (&str, &str)| {
         let (device, queue) = middle.split_once("/queues/")?;
-        let to = with_cpus(from, others)?;
+        let to = with_cpus(from, others, true)?;
         // A device with a queue for each CPU spreads by itself.
         let spreads = queues(device) > 1 && queues(device) >= cpus;
         let wanted = to != from && !spreads && lost(&Instance::device(device));
@@ -51,13 +51,14 @@ fn masks(seen: &Observed, others: &[u32]) -> Vec<Suggestion> {
 }
 
 /// A bitmap of CPUs as the kernel prints it (groups of 32 bits, the highest first; `%*pb` in lib/vsprintf.c), with these
-/// CPUs in it, too. Absent if it is none, or has no place for them.
-fn with_cpus(mask: &str, cpus: &[u32]) -> Option<String> {
+/// CPUs in it, too, or without them. Absent if it is none, or has no place for them.
+pub fn with_cpus(mask: &str, cpus: &[u32], wanted: bool) -> Option<String> {
     let groups: Vec<&str> = mask.split(',').collect();
     let mut words: Vec<u32> = groups.iter().map(|group| u32::from_str_radix(group, 16).ok()).collect::<Option<_>>()?;
     for cpu in cpus {
         let at = words.len().checked_sub(1 + *cpu as usize / 32)?;
-        words[at] |= 1 << (cpu % 32);
+        let bit = 1 << (cpu % 32);
+        words[at] = if wanted { words[at] | bit } else { words[at] & !bit };
     }
     let print = |(word, group): (&u32, &&str)| format!("{word:0width$x}", width = group.len());
     let printed: Vec<String> = words.iter().zip(&groups).map(print).collect();
@@ -87,17 +88,18 @@ mod tests {
 
     #[test]
     fn masks_are_printed_as_the_kernel_prints_them() {
-        assert_eq!(with_cpus("2", &[0]).as_deref(), Some("3"));
-        assert_eq!(with_cpus("00", &[7]).as_deref(), Some("80"));
-        assert_eq!(with_cpus("ff,00000000", &[0, 33]).as_deref(), Some("ff,00000001"));
-        assert_eq!(with_cpus("0,00000000", &[31, 32]).as_deref(), Some("1,80000000"));
+        assert_eq!(with_cpus("2", &[0], true).as_deref(), Some("3"));
+        assert_eq!(with_cpus("00", &[7], true).as_deref(), Some("80"));
+        assert_eq!(with_cpus("ff,00000000", &[0, 33], true).as_deref(), Some("ff,00000001"));
+        assert_eq!(with_cpus("0,00000000", &[31, 32], true).as_deref(), Some("1,80000000"));
+        assert_eq!(with_cpus("1,80000001", &[31, 32], false).as_deref(), Some("0,00000001"));
     }
 
     #[test]
     fn a_mask_without_a_place_for_a_cpu_is_left_alone() {
-        assert_eq!(with_cpus("2", &[4]), None);
-        assert_eq!(with_cpus("f", &[32]), None);
-        assert_eq!(with_cpus("", &[0]), None);
-        assert_eq!(with_cpus("many", &[0]), None);
+        assert_eq!(with_cpus("2", &[4], true), None);
+        assert_eq!(with_cpus("f", &[32], true), None);
+        assert_eq!(with_cpus("", &[0], true), None);
+        assert_eq!(with_cpus("many", &[0], true), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::model::{Connection, Finding, Instance, Knob, Memory, Observed, Place, Risk, Scope, Suggestion, Victim};
-use crate::stage::udp_in::{RMEM_MAX, SO_RCVBUF};
+use crate::stage::udp_in::overflow::{RMEM_MAX, SO_RCVBUF};
 
 /// The settings that decide about it.
 pub static DECIDE: &[&Knob] = &[&RMEM, &RMEM_MAX, &SO_RCVBUF, &MODERATE_RCVBUF];

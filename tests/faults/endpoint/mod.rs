@@ -1,5 +1,6 @@
 //! What a process inside a namespace does. It never decides anything: it obeys orders and counts.
 
+mod frames;
 mod held;
 mod tcp;
 mod udp;
@@ -31,7 +32,9 @@ fn begin(args: &[String]) -> io::Result<()> {
     // Before any socket: a socket belongs to the namespace in which it was made.
     crate::lab::enter(namespace)?;
     match kind.as_str() {
+        "frames" => frames::sender(rest),
         "udp-reader" => udp::reader(rest),
+        "udp-racers" => udp::racers(rest),
         "udp-sender" => udp::sender(rest),
         "tcp-server" => tcp::server(rest),
         "tcp-client" => tcp::client(rest),
@@ -73,7 +76,7 @@ fn wait(socket: Option<BorrowedFd<'_>>, time: Option<Duration>) -> io::Result<Ev
     }
     // Not through the buffer of std: poll would not see what lies in it. The test waits for the answer to an order
     // before it gives the next, so one read is one line.
-    let mut line = [0; 256];
+    let mut line = [0; 1024];
     let length = rustix::io::read(stdin.as_fd(), &mut line)?;
     let line = String::from_utf8_lossy(&line[..length]);
     Ok(if length == 0 { Event::End } else { Event::Order(line.trim().to_owned()) })

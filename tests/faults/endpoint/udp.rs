@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
@@ -97,6 +98,58 @@ pub fn sender(args: &[String]) -> io::Result<()> {
             Event::Readable | Event::Nothing => {}
         }
     }
+}
+
+/// `SOURCE SOURCE`: two senders, each on a CPU of its own.
+///
+/// Order: `race TO COUNT PORT`: so many times, both send at once from the same port, another one each time; answers with
+/// what the kernel took.
+pub fn racers(args: &[String]) -> io::Result<()> {
+    let [one, other] = args else { return Err(bad("udp-racers")) };
+    done(0)?;
+    loop {
+        match wait(None, None)? {
+            Event::Order(order) => {
+                let words: Vec<&str> = order.split(' ').collect();
+                let ["race", to, count, port] = words[..] else { return Err(bad(&order)) };
+                let (to, count, port): (SocketAddr, u16, u16) =
+                    (number(Some(to))?, number(Some(count))?, number(Some(port))?);
+                let open = |source: &str| {
+                    (port..port + count)
+                        .map(|port| UdpSocket::bind(format!("{source}:{port}")))
+                        .collect::<io::Result<_>>()
+                };
+                let (ready, sockets): (AtomicU32, [Vec<UdpSocket>; 2]) =
+                    (AtomicU32::new(0), [open(one)?, open(other)?]);
+                let run = |cpu: usize| race(cpu, &sockets[cpu], to, &ready);
+                let taken = std::thread::scope(|scope| {
+                    let other = scope.spawn(|| run(1));
+                    let one = run(0);
+                    Ok::<_, io::Error>(one? + other.join().map_err(|_| io::Error::other("a racer panicked"))??)
+                })?;
+                done(taken)?;
+            }
+            Event::End => return Ok(()),
+            Event::Readable | Event::Nothing => {}
+        }
+    }
+}
+
+/// Waits for the other one before each datagram, and rests after it.
+fn race(cpu: usize, sockets: &[UdpSocket], to: SocketAddr, ready: &AtomicU32) -> io::Result<u64> {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    sched_setaffinity(None, &only)?;
+    let mut taken = 0;
+    for (round, socket) in (1..).zip(sockets) {
+        ready.fetch_add(1, Ordering::SeqCst);
+        while ready.load(Ordering::SeqCst) < 2 * round {
+            std::hint::spin_loop();
+        }
+        taken += u64::from(socket.send_to(&[0x55; 20], to).is_ok());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(taken)
 }
 
 fn open(source: &str) -> io::Result<UdpSocket> {

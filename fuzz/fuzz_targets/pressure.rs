@@ -1,0 +1,9 @@
+//! `/proc/pressure/*`: totals behind equals signs.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netstat_deep::source::lists;
+use netstat_deep_fuzz::sound;
+
+fuzz_target!(|bytes: &[u8]| sound(bytes, &lists::pressure(bytes)));
