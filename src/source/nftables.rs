@@ -1,6 +1,7 @@
 //! Firewall rules of nftables, and of iptables over nftables, by nfnetlink: only those that can drop a packet, or lead to
 //! such. Nothing is ever added or changed (NFT_MSG_GETCHAIN and NFT_MSG_GETRULE, net/netfilter/nf_tables_api.c).
 
+mod counters;
 mod expressions;
 
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use std::io;
 use super::Host;
 use super::netlink::{self, Client, Dumped, Family, Request, attributes};
 use super::text;
+pub use counters::{NamedCounter, object};
 use expressions::Expressions;
 pub use expressions::{Match, Verdict};
 
@@ -41,13 +43,6 @@ const NFTA_RULE_USERDATA: u16 = 7;
 const UDATA_RULE_COMMENT: u8 = 0;
 
 pub(super) const NFTA_COUNTER_PACKETS: u16 = 2;
-
-const NFTA_OBJ_TABLE: u16 = 1;
-const NFTA_OBJ_NAME: u16 = 2;
-const NFTA_OBJ_TYPE: u16 = 3;
-const NFTA_OBJ_DATA: u16 = 4;
-const NFTA_OBJ_USE: u16 = 5;
-pub(super) const NFT_OBJECT_COUNTER: u32 = 1;
 
 /// A chain, by the number of its family (`NFPROTO_*`), its table and its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -168,7 +163,7 @@ pub fn read(host: &Host) -> io::Result<Ruleset> {
                 client.dump(&request("getobj", NFT_MSG_GETOBJ), &mut counters, Vec::clear, |counters, payload| {
                     object(payload).map(|one| counters.extend(one)).is_some()
                 })?;
-            found.take_named(&counters);
+            counters::name(&mut found.rules, &counters);
             dumped
         } else {
             Dumped::default()
@@ -201,47 +196,6 @@ impl Ruleset {
         }
         true
     }
-
-    /// Gives rules the packets of their counters with names, of those that nothing else uses.
-    fn take_named(&mut self, counters: &[NamedCounter]) {
-        let own = counters.iter().filter(|counter| counter.uses == 1);
-        let own: HashMap<(u8, &String, &String), u64> =
-            own.map(|counter| ((counter.family, &counter.table, &counter.name), counter.packets)).collect();
-        for rule in self.rules.iter_mut().filter(|rule| rule.packets.is_none()) {
-            let its = |name| own.get(&(rule.chain.family, &rule.chain.table, name)).copied();
-            rule.packets = rule.named.as_ref().and_then(its);
-        }
-    }
-}
-
-/// A counter that stands by itself, to be named in rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedCounter {
-    /// The family of its table (`NFPROTO_*`).
-    pub family: u8,
-    /// Its table.
-    pub table: String,
-    /// Its name there.
-    pub name: String,
-    /// Packets.
-    pub packets: u64,
-    /// How many rules and elements of maps name it.
-    pub uses: u32,
-}
-
-/// A counter from the payload of an NFT_MSG_NEWOBJ message; nothing if it is another kind of object.
-pub fn object(payload: &[u8]) -> Option<Option<NamedCounter>> {
-    let (family, body) = (*payload.first()?, payload.get(HEADER..)?);
-    if find(body, NFTA_OBJ_TYPE).and_then(be32)? != NFT_OBJECT_COUNTER {
-        return Some(None);
-    }
-    Some(Some(NamedCounter {
-        family,
-        table: find(body, NFTA_OBJ_TABLE).map(string)?,
-        name: find(body, NFTA_OBJ_NAME).map(string)?,
-        packets: find(body, NFTA_OBJ_DATA).and_then(|data| find(data, NFTA_COUNTER_PACKETS)).and_then(be64)?,
-        uses: find(body, NFTA_OBJ_USE).and_then(be32)?,
-    }))
 }
 
 /// A chain from the payload of an NFT_MSG_NEWCHAIN message.
@@ -332,11 +286,11 @@ mod tests {
     use crate::source::genl::attribute;
     use proptest::prelude::*;
 
-    fn message(parts: &[Vec<u8>]) -> Vec<u8> {
+    pub fn message(parts: &[Vec<u8>]) -> Vec<u8> {
         [vec![1, 0, 0, 0], parts.concat()].concat()
     }
 
-    fn in_chain(name: &[u8], handle: u64, expressions: &[Vec<u8>]) -> Vec<u8> {
+    pub fn in_chain(name: &[u8], handle: u64, expressions: &[Vec<u8>]) -> Vec<u8> {
         message(&[
             attribute(NFTA_RULE_TABLE, b"filter\0"),
             attribute(NFTA_RULE_CHAIN, name),
@@ -355,30 +309,6 @@ mod tests {
         let [rule] = &rules.rules[..] else { panic!("{rules:?}") };
         assert_eq!((rule.handle, rule.position, rule.packets), (5, 2, Some(7)));
         assert_eq!((rule.comment.as_deref(), &rule.verdict), (Some("block"), &Verdict::Drop));
-    }
-
-    #[test]
-    fn a_counter_with_a_name_is_the_rules_if_it_alone_uses_it() {
-        let counter = |name: &[u8], uses: u32| {
-            object(&message(&[
-                attribute(NFTA_OBJ_TABLE, b"filter\0"),
-                attribute(NFTA_OBJ_NAME, name),
-                attribute(NFTA_OBJ_TYPE, &NFT_OBJECT_COUNTER.to_be_bytes()),
-                attribute(NFTA_OBJ_DATA, &counter(12)),
-                attribute(NFTA_OBJ_USE, &uses.to_be_bytes()),
-            ]))
-        };
-        let counters = [counter(b"own\0", 1), counter(b"shared\0", 2)].map(|counter| counter.unwrap().unwrap());
-        let mut rules = Ruleset::default();
-        for name in [&b"own\0"[..], b"shared\0"] {
-            let reference = [attribute(1, &1_u32.to_be_bytes()), attribute(2, name)].concat();
-            assert!(rules.take(&in_chain(b"input\0", 4, &[expression(b"objref\0", &reference), drop()])));
-        }
-        rules.take_named(&counters);
-        let packets: Vec<Option<u64>> = rules.rules.iter().map(|rule| rule.packets).collect();
-        assert_eq!(packets, [Some(12), None]);
-        let quota = message(&[attribute(NFTA_OBJ_TYPE, &2_u32.to_be_bytes())]);
-        assert_eq!((object(&quota), object(b"\x01\0\0\0rubbish")), (Some(None), None));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What a rule asks of a packet and does with it: its expressions, as far as they matter for drops.
 
 use super::super::netlink::attributes;
-use super::{NFT_OBJECT_COUNTER, NFTA_COUNTER_PACKETS, be32, be64, find, string};
+use super::counters::NFT_OBJECT_COUNTER;
+use super::{NFTA_COUNTER_PACKETS, be32, be64, find, string};
 
 // include/uapi/linux/netfilter/nf_tables.h
 const NFTA_EXPR_NAME: u16 = 1;

@@ -2,6 +2,7 @@
 //!
 //! Oracle of each: packets sent, all of which the fault must drop. Exact: one packet is one drop.
 
+mod iptables;
 mod load;
 mod policy;
 mod probed;
@@ -34,6 +35,7 @@ pub fn cases() -> Vec<Case> {
     [
         reasons::cases(),
         policy::cases(),
+        iptables::cases(),
         program::cases(),
         load::cases(),
         process::cases(),

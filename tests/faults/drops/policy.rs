@@ -1,4 +1,4 @@
-//! Which rule refused a packet: the oracle is the number of packets sent for each rule, and what `nft` and `iptables` call
+//! Which rule of nftables refused a packet: the oracle is the number of packets sent for each rule, and what `nft` calls
 //! the rules.
 
 use std::net::{SocketAddr, UdpSocket};
@@ -14,13 +14,11 @@ use crate::need::Need;
 use crate::report::Report;
 use crate::tool;
 
-const PORT: u16 = 5050;
-const REASON: &str = "NETFILTER_DROP";
+pub const PORT: u16 = 5050;
+pub const REASON: &str = "NETFILTER_DROP";
 
 pub fn cases() -> Vec<Case> {
     let nft = &[Need::Namespaces, Need::Bpf, Need::Nft];
-    let iptables = &[Need::Namespaces, Need::Bpf, Need::Nft, Need::Iptables];
-    let old = &[Need::Namespaces, Need::Bpf, Need::Nft, Need::OldIptables];
     let mut cases: Vec<Case> = Vec::new();
     cases.extend(Family::BOTH.map(|family| {
         let name = format!("drops::policy_input_{}", family.suffix());
@@ -35,8 +33,6 @@ pub fn cases() -> Vec<Case> {
         Case::new("drops::policy_named_counter", nft, named_counter),
         Case::new("drops::policy_shared_counter", nft, shared_counter),
         Case::new("drops::policy_across_the_window", nft, across),
-        Case::new("drops::policy_iptables", iptables, iptables_rule),
-        Case::new("drops::policy_iptables_of_the_old_kind", old, old_iptables),
         Case::new("drops::policy_conntrack_invalid", nft, conntrack_invalid),
     ]);
     cases
@@ -72,7 +68,7 @@ fn handle(namespace: &Namespace, text: &str) -> Outcome<u64> {
 }
 
 /// All that is known to have refused packets: by what means, and which.
-fn shares(seen: &Seen) -> Vec<Value> {
+pub fn shares(seen: &Seen) -> Vec<Value> {
     let mut all = Vec::new();
     for row in seen.rows(REASON) {
         let policy = &row["policy"];
@@ -99,13 +95,13 @@ pub fn policy<'a>(row: &'a Value, checks: &mut Checks, layer: &str, by: &str) ->
 }
 
 /// Runs `traffic` inside a window in which the program looks on as the kernel decides, where that is possible.
-fn observe(namespace: &Namespace, window: Duration, traffic: impl FnOnce() -> Outcome<u64>) -> Outcome<Seen> {
+pub fn observe(namespace: &Namespace, window: Duration, traffic: impl FnOnce() -> Outcome<u64>) -> Outcome<Seen> {
     observe_with(namespace, window, &["--per-packet", "--max-cpu", "100%"], traffic)
 }
 
 /// By what means rules of nftables are known here: seen as the kernel decides where that is possible, which the report says;
 /// else by other means.
-fn means(report: &Report, otherwise: &'static str) -> &'static str {
+pub fn means(report: &Report, otherwise: &'static str) -> &'static str {
     let probes = report.0["self"]["probes"].as_array().map_or(&[][..], Vec::as_slice);
     let attached = |probe: &Value| probe["name"] == "fexit/nft_do_chain" && probe["attached"] == true;
     if probes.iter().any(attached) { "fexit" } else { otherwise }
@@ -119,7 +115,7 @@ fn refusal_is_named(report: &Report, checks: &mut Checks) {
     checks.that(named, format_args!("not told why rules are not seen to decide: {probes:#?}"));
 }
 
-fn place(checks: &mut Checks, refuser: &Value, [family, table, chain, hook]: [&str; 4]) {
+pub fn place(checks: &mut Checks, refuser: &Value, [family, table, chain, hook]: [&str; 4]) {
     for (field, expected) in [("family", family), ("table", table), ("chain", chain), ("hook", hook)] {
         checks.same(field, Some(expected), refuser[field].as_str());
     }
@@ -329,60 +325,6 @@ fn not_claimed(lab: &Lab, window: Duration, comment: &str) -> Outcome {
         policy["note"].as_str().is_some_and(|note| note.contains("no counter")),
         format_args!("no word on what to do: {}", policy["note"]),
     );
-    checks.done(&seen.report)
-}
-
-fn iptables_rule(window: Duration) -> Outcome {
-    let lab = Lab::new()?;
-    let port = PORT.to_string();
-    let rule = ["iptables-nft", "-A", "INPUT", "-p", "udp", "--dport", &port];
-    lab.server.exec(&[&rule[..], &["-m", "comment", "--comment", "kept out", "-j", "DROP"]].concat())?;
-    lab.server.exec(&["iptables-nft", "-P", "INPUT", "DROP"])?;
-    let seen = observe(&lab.server, window, || from_client(&lab, Family::V4, &[(PORT, 110), (PORT + 1, 30)]))?;
-    let mut checks = Checks::default();
-    seen.check(&mut checks, REASON, "harmful", "netfilter", 140)?;
-    let shares = shares(&seen);
-    let [rest, rule] = &shares[..] else { return wrong(format_args!("not a rule and a policy: {shares:#?}")) };
-    for (share, count) in [(rule, 110), (rest, 30)] {
-        place(&mut checks, share, ["ip", "filter", "INPUT", "input"]);
-        checks.same("by", Some(means(&seen.report, "counter")), share["by"].as_str());
-        checks.same("tool", Some("iptables"), share["tool"].as_str());
-        checks.same("count", Some(count), share["count"].as_u64());
-    }
-    checks.same("comment", Some("kept out"), rule["comment"].as_str());
-    checks.same("number", Some(1), rule["rule"].as_u64());
-    checks.same("verdict", Some("policy"), rest["verdict"].as_str());
-    checks.done(&seen.report)
-}
-
-/// Beside nftables: each has dropped its own.
-fn old_iptables(window: Duration) -> Outcome {
-    let lab = Lab::new()?;
-    let port = PORT.to_string();
-    let rule = ["iptables-legacy", "-A", "deny", "-p", "udp", "--dport", &port];
-    lab.server.exec(&["iptables-legacy", "-N", "deny"])?;
-    lab.server.exec(&["iptables-legacy", "-A", "INPUT", "-j", "deny"])?;
-    lab.server.exec(&["iptables-legacy", "-A", "deny", "-p", "tcp", "-j", "DROP"])?;
-    lab.server.exec(&[&rule[..], &["-m", "comment", "--comment", "of old", "-j", "DROP"]].concat())?;
-    lab.server.nft(&format!(
-        "add table inet t; add chain inet t i {{ type filter hook input priority 5; }}; \
-         add rule inet t i udp dport {} counter drop comment \"of new\"",
-        PORT + 1
-    ))?;
-    let seen = observe(&lab.server, window, || from_client(&lab, Family::V4, &[(PORT, 120), (PORT + 1, 35)]))?;
-    let mut checks = Checks::default();
-    seen.check(&mut checks, REASON, "harmful", "netfilter", 155)?;
-    let shares = shares(&seen);
-    let [new, old] = &shares[..] else { return wrong(format_args!("not two rules: {shares:#?}")) };
-    place(&mut checks, old, ["ip", "filter", "deny", "input"]);
-    checks.same("tool", Some("iptables-legacy"), old["tool"].as_str());
-    checks.same("number", Some(2), old["rule"].as_u64());
-    let by = means(&seen.report, "counter");
-    for (share, by, count, comment) in [(old, "counter", 120, "of old"), (new, by, 35, "of new")] {
-        checks.same("by", Some(by), share["by"].as_str());
-        checks.same("count", Some(count), share["count"].as_u64());
-        checks.same("comment", Some(comment), share["comment"].as_str());
-    }
     checks.done(&seen.report)
 }
 
