@@ -68,7 +68,8 @@ const fn icmp(id: &'static str, unit: &'static str, default: &'static str, help:
         place: Place::Sysctl,
         scope: Scope::Netns,
         unit,
-        range: 0..=2_147_483_647,
+        // A time is kept in ticks: at this end, every clock rate gives it back as it was set.
+        range: 0..=1_000_000_000,
         default,
         help,
         formula: "five times as many on routers and load balancers whose answers (path MTU, traceroute) are missed",

@@ -17,11 +17,18 @@ pub static ZERO: Rule = Rule {
     triggers: &[&TO_ZERO_WINDOW_ADV],
     seen: &[],
     knobs: DECIDE,
-    thresholds: &[Threshold {
-        key: "warning_per_second_per_100",
-        default: 1.0,
-        help: "windows closed/s for each 100 established connections; own",
-    }],
+    thresholds: &[
+        Threshold {
+            key: "warning_per_second_per_100",
+            default: 1.0,
+            help: "windows closed/s for each 100 established connections; own",
+        },
+        Threshold {
+            key: "warning_per_second",
+            default: 10.0,
+            help: "windows closed/s, however few connections there are: each reader may pause now and then; own",
+        },
+    ],
     fires: zero,
     examples: &[
         Example {
@@ -38,6 +45,11 @@ pub static ZERO: Rule = Rule {
             what: "one window closed in a second, of 5,000 connections",
             severity: Some(Severity::Info),
             observed: || stopped(1, 131_072).with(&CURR_ESTAB, 5_000),
+        },
+        Example {
+            what: "a single connection whose reader paused three times",
+            severity: Some(Severity::Info),
+            observed: || stopped(3, 131_072).with(&CURR_ESTAB, 1),
         },
         Example {
             what: "windows that were closed before opened again",
@@ -69,8 +81,9 @@ fn stopped(count: u64, buffer: u32) -> Observed {
 fn zero(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let count = seen.delta(&TO_ZERO_WINDOW_ADV);
     let connections = seen.changes.gauge(&CURR_ESTAB).map_or(0, |(most, _)| most).max(1);
-    let warning = seen.threshold(rule, "warning_per_second_per_100");
-    let many = seen.rate(count).is_some_and(|rate| rate * 100.0 / connections as f64 > warning);
+    let of_each = seen.threshold(rule, "warning_per_second_per_100") * connections as f64 / 100.0;
+    let warning = of_each.max(seen.threshold(rule, "warning_per_second"));
+    let many = seen.rate(count).is_some_and(|rate| rate > warning);
     let severity = if many { Severity::Warning } else { Severity::Info };
     // Over days, each application is slow once.
     if count == 0 || (seen.changes.since_boot && !many) {
@@ -78,7 +91,7 @@ fn zero(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     }
     let why = format!("{count} times a window was closed, with {connections} connections; nothing was lost by that");
     let mut finding = Finding::new(rule, severity, Scope::Netns, 0, why);
-    finding.evidence.push(seen.evidence(&TO_ZERO_WINDOW_ADV, Some(warning * connections as f64 / 100.0)));
+    finding.evidence.push(seen.evidence(&TO_ZERO_WINDOW_ADV, Some(warning)));
     let full = seen.sockets.iter().filter_map(|sockets| sockets.connections.as_ref()).flat_map(|all| &all.full);
     let full: Vec<&Connection> = full.collect();
     finding.victims = full.iter().map(|one| Victim::of_connection(one, 0)).collect();
