@@ -162,7 +162,7 @@ impl Node {
 
 fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow: Flow, changes: &Changes) {
     let Some(table) = changes.table(counter.group) else { return };
-    let amount = changes.delta(counter);
+    let amount = counted(counter, flow, changes);
     if amount.is_none() && changes.each(counter).next().is_none() {
         // Not on this kernel.
         return;
@@ -178,7 +178,8 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
         }
         Flow::Lost { at } => more(&mut seen.at(nodes, at, Side::Out, amount).lost, amount),
         Flow::Unwanted { at } => more(&mut seen.at(nodes, at, Side::Out, amount).unwanted, amount),
-        Flow::LostUpTo { at, limit, rest } => {
+        Flow::LostBeyond { at, .. } => more(&mut seen.at(nodes, at, Side::Out, amount).lost, amount),
+        Flow::LostUpTo { at, limit, rest, .. } => {
             let lost = amount.min(changes.delta(limit).unwrap_or(0));
             more(&mut seen.at(nodes, at, Side::Out, lost).lost, lost);
             more(&mut seen.at(nodes, rest, Side::Out, amount - lost).unwanted, amount - lost);
@@ -190,6 +191,23 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
         // Needs the balance of another stage: see explain_missing().
         Flow::MayExplain { .. } => {}
     }
+}
+
+/// How many of its packets nobody else counted; absent if it can't be known by how much it grew.
+fn counted(counter: &'static Counter, flow: Flow, changes: &Changes) -> Option<u64> {
+    let amount = changes.delta(counter)?;
+    Some(match flow {
+        Flow::LostBeyond { known, with, .. } => {
+            let before = with.map_or(0, |with| changes.beyond(&[with], known));
+            let all: Vec<&'static Counter> = with.into_iter().chain([counter]).collect();
+            changes.beyond(&all, known).saturating_sub(before)
+        }
+        Flow::LostUpTo { apart, .. } => {
+            let others = apart.iter().filter_map(|other| counted(other, other.flow?, changes));
+            amount.saturating_sub(sum(others))
+        }
+        _ => amount,
+    })
 }
 
 /// What one counter says, and when it was read.

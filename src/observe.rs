@@ -1,16 +1,17 @@
 //! Takes snapshots through the doors, and watches what lies between two of them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::model::{
-    Changes, Counter, Group, Instance, Key, Kind, Protocol, Row, Snapshot, SocketSums, SocketWatch, Sockets,
+    Changes, Counter, Group, Instance, Key, Kind, Protocol, Row, Scope, Snapshot, SocketSums, SocketWatch, Sockets,
     SourceStatus, Span, Table,
 };
-use crate::source::groups::{DOORS, Door, LINK, Shape};
-use crate::source::link::{self, Link};
-use crate::source::netlink::{Dumped, Pending};
+use crate::source::devices::{self, Answer, Answers};
+use crate::source::groups::{DOORS, Door, Shape};
+use crate::source::netlink::Dumped;
 use crate::source::{Host, Label, Sheet, SheetRow, sockdiag, text};
 use crate::stage::counters_of;
 
@@ -37,24 +38,29 @@ pub struct Observer {
     host: Host,
     clock: Instant,
     bytes: Vec<u8>,
+    /// What did not answer in time.
+    slow: BTreeSet<String>,
 }
 
 impl Observer {
     /// An observer of `host`.
     pub fn new(host: Host) -> Self {
-        Observer { host, clock: Instant::now(), bytes: Vec::new() }
+        Observer { host, clock: Instant::now(), bytes: Vec::new(), slow: BTreeSet::new() }
     }
 
     /// Everything, as it is now.
     pub fn snapshot(&mut self) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
-        // Another thread waits for the kernel's rtnl lock while this one reads the files.
-        let (begin, links) = (self.clock.elapsed(), link::start(&self.host));
+        // Other threads wait for the kernel's rtnl lock while this one reads the files.
+        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow));
         for door in DOORS {
             self.open(door, &mut online, &mut snapshot);
         }
-        self.links(begin, links.and_then(Pending::wait), &mut snapshot);
+        match answers {
+            Ok(answers) => self.devices(answers, &mut snapshot),
+            Err(e) => snapshot.sources.push(status_of("devices", Err(e), begin, self.clock.elapsed())),
+        }
         self.sockets(&mut snapshot);
         snapshot.at = self.clock.elapsed();
         snapshot
@@ -144,13 +150,30 @@ impl Observer {
         snapshot.sources.push(status_of(door.path, status, begin, self.clock.elapsed()));
     }
 
-    fn links(&mut self, begin: Duration, result: io::Result<(Vec<Link>, Dumped)>, snapshot: &mut Snapshot) {
-        let read = self.span(begin);
-        let status = result.and_then(|(links, dumped)| {
-            let taken = take(&LINK, &link::sheet(&links), &[], "", read, snapshot);
-            something(taken, left_out(dumped))
-        });
-        snapshot.sources.push(status_of("rtnetlink links", status, begin, self.clock.elapsed()));
+    fn devices(&mut self, answers: Answers, snapshot: &mut Snapshot) {
+        let mut all: Vec<Answer> = answers.collect();
+        // Several threads ask; which is done first is chance.
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        for Answer { name, span: [begin, end], result } in all {
+            if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
+                self.slow.insert(name.clone());
+            }
+            let read = if self.host.is_recorded() { Span::default() } else { Span { begin, end } };
+            // Not to have something is no failure.
+            let result = match result {
+                Err(e) if e.kind() == io::ErrorKind::Unsupported && e.raw_os_error().is_none() => {
+                    Ok(Default::default())
+                }
+                result => result,
+            };
+            let status = result.map(|(tables, dumped)| {
+                for rows in tables.iter().filter(|rows| !rows.rows.is_empty()) {
+                    take(rows.group, &rows.sheet(), &[], "", read, snapshot);
+                }
+                left_out(dumped)
+            });
+            snapshot.sources.push(status_of(&name, status, begin, end));
+        }
     }
 
     fn sockets(&mut self, snapshot: &mut Snapshot) {
@@ -247,6 +270,7 @@ fn status_of(name: &str, result: io::Result<Option<String>>, begin: Duration, en
 fn why(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "not on this kernel, or not in this network namespace".into(),
+        io::ErrorKind::Unsupported => "not on this kernel".into(),
         io::ErrorKind::PermissionDenied => "not permitted".into(),
         _ => error.to_string(),
     }
@@ -317,6 +341,11 @@ fn take(
     match snapshot.tables.iter_mut().find(|table| table.group == group) {
         Some(table) => {
             table.read = table.read.cover(read);
+            // Each device gives rows of its own.
+            if matches!(group.scope, Scope::Device | Scope::Queue) {
+                table.rows.extend(rows);
+                return taken;
+            }
             if let (Some(old), Some(new)) = (table.rows.first_mut(), rows.take(1).next()) {
                 for (old, new) in old.values.iter_mut().zip(new.values) {
                     *old = old.or(new);
@@ -356,6 +385,8 @@ fn instance(group: &Group, label: Label, online: &[u32]) -> Option<Instance> {
     Some(match label {
         Label::Cpu(cpu) => Instance::Cpu { cpu },
         Label::Device(name) => Instance::device(text::printable(name)),
+        Label::RxQueue(name, number) => Instance::queue(text::printable(name), format!("rx-{number}")),
+        Label::TxQueue(name, number) => Instance::queue(text::printable(name), format!("tx-{number}")),
         // Of a folded table every possible CPU has a line: the number only tells the lines apart.
         Label::Line(n) if group.folded => Instance::Cpu { cpu: u32::try_from(n).ok()? },
         Label::Line(n) => Instance::Cpu { cpu: online.get(n).copied().or_else(|| u32::try_from(n).ok())? },

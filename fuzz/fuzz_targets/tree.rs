@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 const HOST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/hosts/node-exporter");
 /// Besides the text tables: what a recording is called, how long it lasted, and the settings that the rules look at.
-const MORE: [&str; 7] = [
+const MORE: [&str; 12] = [
     "proc/uptime",
     "proc/sys/kernel/hostname",
     "proc/sys/net/core/rmem_default",
@@ -27,6 +27,11 @@ const MORE: [&str; 7] = [
     "proc/sys/net/core/netdev_max_backlog",
     ".netlink/route/getlink.bin",
     ".netlink/sock_diag/udp4.bin",
+    ".netlink/generic/stats-get.bin",
+    ".netlink/generic/pause-get.bin",
+    ".netlink/generic/rings-get.bin",
+    ".netlink/generic/qstats-get.bin",
+    ".ethtool/eth0.bin",
 ];
 
 static TREE: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());

@@ -21,7 +21,7 @@ pub use changes::{Change, ChangeRow, ChangeTable, Changes};
 pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
 pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe};
 pub use flow::{Flow, Uncounted};
-pub use knob::{Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, power_of_two};
+pub use knob::{Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, power_of_two, quoted};
 pub use observed::{Observed, Probed};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use reason::{Harm, Reason};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
-    Kind, Knob, Place, Protocol, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Victim, per_second,
+    Kind, Knob, Place, Protocol, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Victim, ethtool, per_second,
+    quoted,
 };
 
 /// What was observed in one network namespace over one window.
@@ -147,6 +148,12 @@ impl Observed {
         Evidence { counter: counter.id(), instance: Instance::Only, delta, per_second: rate, threshold }
     }
 
+    /// The number that `counter` shows of one device, queue or CPU.
+    pub fn evidence_at(&self, counter: &'static Counter, at: &Instance, threshold: Option<f64>) -> Evidence {
+        let delta = self.changes.delta_at(counter, at);
+        Evidence { counter: counter.id(), instance: at.clone(), delta, per_second: self.rate(delta), threshold }
+    }
+
     /// Splits a loss by what caused it: a finding for each cause, its victims the sockets that lose by it. What can't be
     /// laid to a socket (it was closed since) is told with the worst; if there is no socket at all, `unknown` says so.
     pub fn by_cause<C: PartialEq>(
@@ -222,6 +229,35 @@ impl Observed {
         Ok(suggestion)
     }
 
+    /// Suggests to raise a device's own `knob`, as far as its driver lets it.
+    pub fn raise_at(
+        &self,
+        knob: &'static Knob,
+        device: &Instance,
+        to: impl Fn(u64) -> u64,
+        why: &str,
+        memory: impl Fn(u64) -> u64,
+    ) -> Result<Suggestion, String> {
+        let path = knob.path_of(device);
+        if self.changes.since_boot {
+            return Err(format!("whether {} of {device} binds now shows only in a window: --interval 1s", knob.id));
+        }
+        let Some(from) = self.settings.number(&path) else {
+            return Err(format!("{} would help, but the driver of {device} does not tell or set it", knob.id));
+        };
+        let most = self.settings.number(&format!("{path}/max")).unwrap_or(*knob.range.end());
+        let to = to(from).min(most).min(*knob.range.end());
+        if to <= from {
+            return Err(format!(
+                "{} of {device} is {from} {} already, and more is not to be had or would not help: let other CPUs or                  devices take part, or less traffic come",
+                knob.id, knob.unit
+            ));
+        }
+        let mut suggestion = self.suggest(knob, device.clone(), from.to_string(), to.to_string(), why);
+        suggestion.memory_bytes = memory(to - from);
+        Ok(suggestion)
+    }
+
     /// Suggests `knob` from one value to another.
     pub fn suggest(&self, knob: &'static Knob, instance: Instance, from: String, to: String, why: &str) -> Suggestion {
         let name = knob.name_of(&instance);
@@ -230,6 +266,10 @@ impl Observed {
             Place::Sysfs(_) => {
                 let file = format!("/sys/{}", knob.path_of(&instance));
                 (self.sysfs(&file, &to), self.sysfs(&file, &from))
+            }
+            Place::Ethtool(_) => {
+                let path = knob.path_of(&instance);
+                (self.ethtool(&path, &to), self.ethtool(&path, &from))
             }
             Place::Application => (format!("{name} = {to}, in the application"), format!("{name} = {from}")),
         };
@@ -275,6 +315,14 @@ impl Observed {
             None => write,
         }
     }
+
+    fn ethtool(&self, path: &str, value: &str) -> String {
+        let set = ethtool(path, value).unwrap_or_default();
+        match &self.enter {
+            Some(enter) => format!("{enter} {set}"),
+            None => set,
+        }
+    }
 }
 
 impl Finding {
@@ -290,10 +338,4 @@ impl Finding {
     pub fn refuse(&mut self, knob: &str, why: impl Into<String>) {
         self.folklore.push(Folklore { knob: knob.into(), why: why.into() });
     }
-}
-
-/// A word as a POSIX shell takes it unchanged.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,@".contains(c);
-    if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::words::wrap;
-use crate::model::{Counter, Flow, Key, Kind, Knob, Place, Reason, Rule, Scope, Stage};
+use crate::model::{Counter, Flow, Key, Kind, Knob, Place, Reason, Rule, Scope, Stage, ethtool};
 
 const WIDTH: usize = 80;
 
@@ -87,6 +87,7 @@ pub fn knob(stage: &Stage, knob: &Knob) -> String {
     let place = match knob.place {
         Place::Sysctl => format!("/proc/sys/{}", knob.path()),
         Place::Sysfs(path) => format!("/sys/{path}"),
+        Place::Ethtool(path) => ethtool(path, "VALUE").unwrap_or_default(),
         Place::Application => "the application's code or configuration".into(),
     };
     field(&mut out, "stage", stage.id);
@@ -157,7 +158,10 @@ fn edge(flow: Flow) -> String {
         Flow::Pass { from, to } => format!("packets that went from {from} to {to}"),
         Flow::Lost { at } => format!("packets lost at {at}"),
         Flow::Unwanted { at } => format!("packets at {at} that nobody here asked for"),
-        Flow::LostUpTo { at, limit, rest } => {
+        Flow::LostBeyond { at, known, .. } => {
+            format!("packets lost at {at}, those that are not in {} of the same device", known.id())
+        }
+        Flow::LostUpTo { at, limit, rest, .. } => {
             format!("packets lost at {at}, as many as {} counted; the rest nobody asked for at {rest}", limit.id())
         }
         Flow::MayExplain { at, from } => format!("packets lost at {at}, as many as are missing at {from}"),

@@ -4,11 +4,14 @@
 
 pub mod bpf_programs;
 pub mod btf;
+pub mod devices;
 pub mod dropmon;
+pub mod ethtool;
 pub mod genl;
 pub mod groups;
 pub mod host;
 pub mod link;
+pub mod netdev;
 pub mod netlink;
 pub mod nftables;
 pub mod owner;

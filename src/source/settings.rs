@@ -1,12 +1,13 @@
-//! Settings below `/proc/sys` and `/sys`, as the calling thread's network namespace has them. Only [`set`] writes.
+//! Settings below `/proc/sys` and `/sys`, and those that ethtool shows, as the calling thread's network namespace has them. Only [`set`] writes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::{Host, sysfs, text};
+use super::{Host, ethtool, sysfs, text};
 use crate::model::{SettingFile, Settings, Tree};
 
 /// A setting has one line; what is longer is none.
@@ -17,18 +18,30 @@ const LONGEST: u64 = 4096;
 pub fn read(host: &Host, templates: impl Iterator<Item = SettingFile>) -> Settings {
     let mut settings = Settings::default();
     let mut trees = Trees { host, sysfs: None };
+    let mut blocks = BTreeSet::new();
     for template in templates {
+        if template.tree == Tree::Ethtool {
+            // One message for all devices has all settings of its kind.
+            blocks.extend(template.path.split('/').nth(2).map(str::to_owned));
+            continue;
+        }
         for path in trees.expand(&template) {
             if let Some(value) = trees.value(template.tree, &path) {
                 settings.insert(path, value);
             }
         }
     }
+    for block in &blocks {
+        ethtool::settings::read(host, block, &mut settings);
+    }
     settings
 }
 
 /// The present value, blanks normalised to one.
 pub fn value(file: &SettingFile) -> io::Result<String> {
+    if file.tree == Tree::Ethtool {
+        return ethtool::settings::value_at(&file.path);
+    }
     let mut bytes = Vec::new();
     open(file, OFlags::RDONLY)?.take(LONGEST).read_to_end(&mut bytes)?;
     Ok(text::one_blank(&bytes))
@@ -36,11 +49,17 @@ pub fn value(file: &SettingFile) -> io::Result<String> {
 
 /// Whether the value could be set, without setting it.
 pub fn writable(file: &SettingFile) -> io::Result<()> {
+    if file.tree == Tree::Ethtool {
+        return ethtool::settings::settable(&file.path);
+    }
     open(file, OFlags::WRONLY).map(drop)
 }
 
 /// Sets the value.
 pub fn set(file: &SettingFile, value: &str) -> io::Result<()> {
+    if file.tree == Tree::Ethtool {
+        return ethtool::settings::set(&file.path, value);
+    }
     // The kernel takes a value as a whole, in one write.
     open(file, OFlags::WRONLY)?.write_all(value.as_bytes())
 }
@@ -50,6 +69,7 @@ fn open(file: &SettingFile, flags: OFlags) -> io::Result<File> {
     let opened = match file.tree {
         Tree::Sysctl => rustix::fs::openat(CWD, format!("/proc/sys/{}", file.path), flags, Mode::empty())?,
         Tree::Sysfs => rustix::fs::openat(sysfs::root()?, &file.path, flags, Mode::empty())?,
+        Tree::Ethtool => return Err(io::ErrorKind::Unsupported.into()),
     };
     Ok(File::from(opened))
 }
@@ -107,7 +127,7 @@ impl Trees<'_> {
     fn below_root(&self, tree: Tree, path: &str) -> String {
         match tree {
             Tree::Sysctl => format!("proc/sys/{path}"),
-            Tree::Sysfs => format!("sys/{path}"),
+            Tree::Sysfs | Tree::Ethtool => format!("sys/{path}"),
         }
     }
 

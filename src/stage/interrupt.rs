@@ -1,5 +1,7 @@
 //! R3, hard interrupt: the device says that frames are waiting.
 
+mod knobs;
+
 use crate::counters;
 use crate::model::{Stage, Unit};
 use crate::source::groups::{CPU, STAT};
@@ -23,5 +25,5 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     reasons: &[],
     rules: &[],
-    knobs: &[],
+    knobs: knobs::ALL,
 };

@@ -20,6 +20,7 @@ impl Counters {
             all.lines(&net("snmp6")?);
             all.devices(&net("dev")?);
             all.column("softnet.dropped", &net("softnet_stat")?, 1, 0);
+            all.column("softnet.time_squeeze", &net("softnet_stat")?, 2, 0);
             // Absent on a kernel without connection tracking, or without its /proc files.
             if let Ok(text) = net("stat/nf_conntrack") {
                 let place = text.split_whitespace().position(|name| name == "drop");

@@ -45,6 +45,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("loops::rmem_max", MACHINE, |_| closed_loop(Some(100_000), rmem_max)),
         Case::new("loops::nf_conntrack_max", TRACKED, |_| closed_loop(Some(50), conntrack_max)),
         Case::new("loops::netdev_max_backlog", STEERED, |_| closed_loop(Some(16), max_backlog)),
+        Case::new("loops::netdev_budget", MACHINE, |_| closed_loop(Some(1), netdev_budget)),
         Case::new("loops::rps_cpus", &[Need::Namespaces, Need::Nft, Need::TwoCpus], |_| closed_loop(None, rps_cpus)),
     ]
 }
@@ -226,6 +227,24 @@ fn max_backlog(lab: &Lab) -> Outcome<Fault> {
             sender.ask(&format!("send {local} 150 100 0"))?;
             sleep(Duration::from_millis(10));
             Ok(())
+        }),
+    })
+}
+
+/// Every run of the softirq that takes a packet stops with its budget used up.
+fn netdev_budget(lab: &Lab) -> Outcome<Fault> {
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "any"])?;
+    let address = local.clone();
+    Ok(Fault {
+        counter: "softnet.time_squeeze",
+        setting: "net/core/netdev_budget",
+        waits: false,
+        remembers: Duration::ZERO,
+        victim: Box::new(move |lab| greedy(lab, &address)),
+        drive: Box::new(move |reader| {
+            sender.ask(&format!("send {local} 100 100 100"))?;
+            reader.ask("drain").map(drop)
         }),
     })
 }

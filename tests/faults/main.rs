@@ -17,7 +17,7 @@
 //! - `observe`: one window: counters, program, traffic, counters, and whether all of it fell inside
 //!
 //! Faults, one file a rule:
-//! - `udp_buffer`, `accept_queue`, `backlog`, `conntrack`, `rp_filter`
+//! - `udp_buffer`, `accept_queue`, `backlog`, `poll_budget`, `conntrack`, `rp_filter`
 //! - `firewall`: a loss that no rule of these explains must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `namespaces`: whose counters these are
@@ -43,6 +43,7 @@ mod namespaces;
 mod need;
 mod observe;
 mod places;
+mod poll_budget;
 mod process;
 mod quiet;
 mod refusals;
@@ -86,6 +87,7 @@ fn test() {
         drops::cases(),
         tune::cases(),
         confirm::cases(),
+        poll_budget::cases(),
         loops::cases(),
         verdicts::cases(),
         refusals::cases(),

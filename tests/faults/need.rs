@@ -10,6 +10,7 @@ pub enum Need {
     /// Root, the `ip` tool, and a kernel that makes namespaces and veth pairs.
     Namespaces,
     Nft,
+    Ethtool,
     /// iptables over nftables.
     Iptables,
     /// iptables of the old kind.
@@ -39,6 +40,7 @@ impl Machine {
         let found = [
             (Need::Namespaces, namespaces()),
             (Need::Nft, nft()),
+            (Need::Ethtool, has_tool("ethtool", "--version")),
             (Need::Iptables, has_tool("iptables-nft", "--version")),
             (Need::OldIptables, old_iptables()),
             (Need::Clang, has_tool("clang", "--version")),

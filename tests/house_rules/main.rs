@@ -7,12 +7,21 @@ mod reasons;
 use std::collections::{BTreeMap, BTreeSet};
 
 use netstat_deep::model::flow::{APPLICATION, FORWARDED, WIRE};
-use netstat_deep::model::{Flow, Kind, Observed, Severity};
+use netstat_deep::model::{Flow, Kind, Observed};
 use netstat_deep::source::groups::{DOORS, GROUPS};
 use netstat_deep::stage::{RECEIVE, SEND, counters, knobs, rules, stages};
 
 /// The ids that dashboards and tests key on, with the stage each belongs to. An id is never renamed.
 const RULE_IDS: &[&str] = &[
+    "link-errors",
+    "fec-uncorrectable",
+    "link-flaps",
+    "host-sends-pause",
+    "switch-sends-pause",
+    "nic-ring-overflow",
+    "nic-policy-drops",
+    "poll-budget-exhausted",
+    "rx-buffer-allocation-fails",
     "xdp-exceptions",
     "backlog-overflow",
     "tunnel-cell-overflow",
@@ -91,7 +100,8 @@ fn every_counter_says_what_it_means_and_where_the_kernel_counts_it() {
 #[test]
 fn every_table_has_a_door_and_counters() {
     for group in GROUPS {
-        let door = DOORS.iter().any(|door| door.groups.contains(group)) || group.origin.starts_with("rtnetlink");
+        let asked = ["rtnetlink", "ioctl", "ethtool", "netdev"].iter().any(|start| group.origin.starts_with(start));
+        let door = DOORS.iter().any(|door| door.groups.contains(group)) || asked;
         assert!(door, "nothing reads {}", group.id);
         assert!(counters().any(|(_, counter)| counter.group == *group), "nothing is taken from {}", group.id);
         assert!(group.kernel.contains(".c "), "{} cites no kernel function", group.id);
@@ -107,6 +117,7 @@ fn flows_run_between_stages_that_exist() {
             None => continue,
             Some(Flow::Pass { from, to }) => vec![from, to],
             Some(Flow::LostUpTo { at, rest, .. }) => vec![at, rest],
+            Some(Flow::LostBeyond { at, .. }) => vec![at],
             Some(Flow::MayExplain { at, from }) => vec![at, from],
             Some(
                 Flow::Lost { at }
@@ -130,6 +141,8 @@ fn no_loss_is_in_the_ledger_twice() {
     for (_, counter) in counters() {
         if let (Some(word), Some(flow)) = (counter.same_loss, counter.flow)
             && flow.is_loss()
+            // Takes out itself what the other counts.
+            && !matches!(flow, Flow::LostBeyond { .. })
             && let Some(other) = edges.insert(word, counter.id())
         {
             panic!("{} and {other} count the same packets, and both enter the ledger", counter.id());
@@ -164,7 +177,7 @@ fn rules_fire_on_their_examples_and_not_on_their_traps() {
             }
         }
         assert!(rule.examples.iter().any(|example| example.severity.is_none()), "{} has no trap", rule.id);
-        assert!(levels.contains(&Severity::Warning), "{} has no example of a warning", rule.id);
+        assert!(!levels.is_empty(), "{} has no example on which it fires", rule.id);
         assert!(stage.rules.iter().any(|own| own.id == rule.id));
         assert!(!rule.triggers.is_empty() || !rule.seen.is_empty(), "{} never gets a look", rule.id);
     }
@@ -203,7 +216,9 @@ fn rules_look_only_at_settings_of_knobs_that_they_name() {
             let named: Vec<String> = rule.knobs.iter().map(|knob| knob.path()).collect();
             seen.settings = Default::default();
             for (path, value) in (example.observed)().settings.between("", "") {
-                if named.iter().any(|template| stands_for(template, path)) {
+                // The most that a driver takes stands below the present value.
+                let own = path.strip_suffix("/max").unwrap_or(path);
+                if named.iter().any(|template| stands_for(template, own)) {
                     seen.settings.insert(path, value);
                 }
             }
