@@ -5,11 +5,14 @@
 //! not read at the same instant: `uncertainty` is the packets that may have passed in between, and nothing is called
 //! unexplained within it.
 
+mod counted;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use self::counted::counted;
 use crate::model::{Changes, Counter, Flow, Scope, Sockets, Span, Stage, Uncounted};
 
 /// A queued packet is charged at least this many bytes (an empty skb: SKB_TRUESIZE(0) in include/linux/skbuff.h is 576
@@ -193,23 +196,6 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
     }
 }
 
-/// How many of its packets nobody else counted; absent if it can't be known by how much it grew.
-fn counted(counter: &'static Counter, flow: Flow, changes: &Changes) -> Option<u64> {
-    let amount = changes.delta(counter)?;
-    Some(match flow {
-        Flow::LostBeyond { known, with, .. } => {
-            let before = with.map_or(0, |with| changes.beyond(&[with], known));
-            let all: Vec<&'static Counter> = with.into_iter().chain([counter]).collect();
-            changes.beyond(&all, known).saturating_sub(before)
-        }
-        Flow::LostUpTo { apart, .. } => {
-            let others = apart.iter().filter_map(|other| counted(other, other.flow?, changes));
-            amount.saturating_sub(sum(others))
-        }
-        _ => amount,
-    })
-}
-
 /// What one counter says, and when it was read.
 struct Seen {
     counter: &'static Counter,
@@ -253,6 +239,7 @@ fn more(sum: &mut u64, amount: u64) {
     *sum = sum.saturating_add(amount);
 }
 
+/// The sum, without running over.
 fn sum(amounts: impl IntoIterator<Item = u64>) -> u64 {
     amounts.into_iter().fold(0, u64::saturating_add)
 }

@@ -21,7 +21,7 @@ use crate::need::Need;
 pub fn cases() -> Vec<Case> {
     const MACHINE: &[Need] = &[Need::Namespaces, Need::Conntrack, Need::MachineWide];
     vec![
-        Case::new("places::every_setting_in_sysfs", &[Need::Namespaces], |_: Duration| every_setting()),
+        Case::new("places::every_setting_in_sysfs", &[Need::Namespaces, Need::Ethtool], |_: Duration| every_setting()),
         Case::new("places::settings_of_ethtool", &[Need::Namespaces, Need::Ethtool], |_: Duration| ethtool()),
         Case::new("places::the_largest_values_are_accepted", MACHINE, |_: Duration| largest()),
     ]
@@ -80,6 +80,11 @@ fn every_setting() -> Outcome {
         "name",
         "vy",
     ])?;
+    // Only what is polled can be polled by threads: a veth that merges is.
+    for device in ["vx", "vy"] {
+        ip(&["-n", server, "link", "set", device, "up"])?;
+    }
+    lab.server.exec(&["ethtool", "-K", "vx", "gro", "on"])?;
     let has_ifb = ip(&["-n", server, "link", "add", "ifbx", "type", "ifb"]).is_ok();
     let cat = |path: &str| Ok::<_, crate::case::Trouble>(lab.server.exec(&["cat", path])?.trim().to_owned());
     let mut steps = Vec::new();
