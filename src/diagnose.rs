@@ -7,7 +7,11 @@ use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Place, Pro
 pub fn wanted_knobs(stages: &[&'static Stage], changes: &Changes, probed: Option<&Probed>) -> Vec<&'static Knob> {
     let rules = stages.iter().flat_map(|stage| stage.rules).filter(|rule| triggered(rule, changes, probed));
     let knobs = rules.flat_map(|rule| rule.knobs).copied();
-    knobs.filter(|knob| !changes.since_boot || !matches!(knob.place, Place::Sysfs(_) | Place::Ethtool(_))).collect()
+    knobs
+        .filter(|knob| {
+            !changes.since_boot || !matches!(knob.place, Place::Sysfs(_) | Place::Ethtool(_) | Place::Irq(_))
+        })
+        .collect()
 }
 
 /// All findings, the worst first.

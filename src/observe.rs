@@ -159,13 +159,6 @@ impl Observer {
                 self.slow.insert(name.clone());
             }
             let read = if self.host.is_recorded() { Span::default() } else { Span { begin, end } };
-            // Not to have something is no failure.
-            let result = match result {
-                Err(e) if e.kind() == io::ErrorKind::Unsupported && e.raw_os_error().is_none() => {
-                    Ok(Default::default())
-                }
-                result => result,
-            };
             let status = result.map(|(tables, dumped)| {
                 for rows in tables.iter().filter(|rows| !rows.rows.is_empty()) {
                     take(rows.group, &rows.sheet(), &[], "", read, snapshot);

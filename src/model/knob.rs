@@ -16,6 +16,8 @@ pub enum Place {
     Sysfs(&'static str),
     /// A device's own setting, as ethtool shows it: `ethtool/DEV/rings/rx`.
     Ethtool(&'static str),
+    /// A file of an interrupt, below `/proc`: `IRQ` in this path stands for its number.
+    Irq(&'static str),
     /// In the application: a socket option or an argument. Only its owner can change it.
     Application,
 }
@@ -31,6 +33,8 @@ pub enum Tree {
     Sysfs,
     /// No file: a device's setting that ethtool sets. Its path is the kind of message and the name in it.
     Ethtool,
+    /// `/proc`, for what belongs to interrupts.
+    Irq,
 }
 
 /// The place of one setting: which tree, and the path below it.
@@ -56,6 +60,7 @@ impl std::fmt::Display for SettingFile {
             Tree::Sysctl => "/proc/sys",
             Tree::Sysfs => "/sys",
             // Its path begins with that word.
+            Tree::Irq => "/proc",
             Tree::Ethtool => return f.write_str(&self.path.replace('/', " ")),
         };
         write!(f, "{root}/{}", self.path)
@@ -142,7 +147,7 @@ impl Knob {
     /// Its path below its tree, `DEV` and the queue still in it.
     pub fn path(&self) -> String {
         match self.place {
-            Place::Sysfs(path) | Place::Ethtool(path) => path.into(),
+            Place::Sysfs(path) | Place::Ethtool(path) | Place::Irq(path) => path.into(),
             Place::Sysctl | Place::Application => self.id.replace('.', "/"),
         }
     }
@@ -155,7 +160,7 @@ impl Knob {
         };
         let part = |part: &str| match part {
             "DEV" => device.clone(),
-            "rx-N" | "tx-N" => queue.into(),
+            "rx-N" | "tx-N" | "IRQ" => queue.into(),
             part => part.to_owned(),
         };
         self.path().split('/').map(part).collect::<Vec<_>>().join("/")
@@ -176,6 +181,7 @@ impl Knob {
             Place::Sysctl => Some(Tree::Sysctl),
             Place::Sysfs(_) => Some(Tree::Sysfs),
             Place::Ethtool(_) => Some(Tree::Ethtool),
+            Place::Irq(_) => Some(Tree::Irq),
             Place::Application => None,
         }
     }
@@ -267,7 +273,7 @@ impl Suggestion {
     /// The knob's id, and the device and queue where it does not say them.
     pub fn name(&self) -> String {
         match &self.file {
-            Some(SettingFile { tree: Tree::Sysfs | Tree::Ethtool, .. }) => {
+            Some(SettingFile { tree: Tree::Sysfs | Tree::Ethtool | Tree::Irq, .. }) => {
                 format!("{} of {}", self.knob, self.instance)
             }
             _ => self.knob.clone(),

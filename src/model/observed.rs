@@ -267,6 +267,11 @@ impl Observed {
                 let file = format!("/sys/{}", knob.path_of(&instance));
                 (self.sysfs(&file, &to), self.sysfs(&file, &from))
             }
+            // An interrupt belongs to the machine, not to a namespace.
+            Place::Irq(_) => {
+                let file = format!("/proc/{}", knob.path_of(&instance));
+                (format!("echo {to} > {file}"), format!("echo {from} > {file}"))
+            }
             Place::Ethtool(_) => {
                 let path = knob.path_of(&instance);
                 (self.ethtool(&path, &to), self.ethtool(&path, &from))

@@ -87,6 +87,7 @@ pub fn knob(stage: &Stage, knob: &Knob) -> String {
     let place = match knob.place {
         Place::Sysctl => format!("/proc/sys/{}", knob.path()),
         Place::Sysfs(path) => format!("/sys/{path}"),
+        Place::Irq(path) => format!("/proc/{path}"),
         Place::Ethtool(path) => ethtool(path, "VALUE").unwrap_or_default(),
         Place::Application => "the application's code or configuration".into(),
     };

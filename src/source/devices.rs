@@ -7,10 +7,11 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::ethtool::{driver, names, statistics};
+use super::interrupts::Card;
 use super::netdev::{self, Names};
 use super::netlink::{self, Client, DEADLINE, Dumped, Family};
 use super::sheet::Rows;
-use super::{Host, link, text};
+use super::{Host, interrupts, link, text};
 
 /// Enough for a dump, whose buffer is on the heap.
 const STACK: usize = 128 << 10;
@@ -158,13 +159,19 @@ fn ask_drivers(asking: &Asking, devices: &[(String, Vec<u8>)]) {
             return;
         }
     };
+    let mut cards = Vec::new();
     for (source, device) in devices {
-        asking.answer(source, || {
+        cards.extend(asking.answer(source, || {
             let bytes = asker.ask(device)?;
             let driver = driver::parse(&bytes).ok_or_else(|| io::Error::other("the driver's answer makes no sense"))?;
-            Ok(((), names::rows(device, &driver).into(), Dumped::default()))
-        });
+            let card = Card { device: device.clone(), bus: driver.bus.into() };
+            Ok((card, names::rows(device, &driver).into(), Dumped::default()))
+        }));
     }
+    asking.answer("proc/interrupts", || {
+        let (rows, dumped) = interrupts::read(&asking.host, &cards)?;
+        Ok(((), rows, dumped))
+    });
 }
 
 #[cfg(test)]

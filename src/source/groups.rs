@@ -83,6 +83,9 @@ groups! {
     /// The same for a receive queue, where a driver counts by queue.
     NIC_QUEUE: "nic_queue", Queue, 64 bits, "ioctl SIOCETHTOOL, as ethtool -S",
         "net/ethtool/ioctl.c ethtool_get_stats()";
+    /// Interrupts of network cards, by vector.
+    INTERRUPTS: "interrupts", Queue, 64 bits, "ethtool's place on the bus, /proc/interrupts",
+        "kernel/irq/proc.c show_interrupts()";
     /// The physical layer's standard statistics.
     ETH_PHY: "eth-phy", Device, 64 bits, "ethtool netlink STATS_GET", "net/ethtool/stats.c stats_put_phy_stats()";
     /// The MAC's standard statistics, IEEE 802.3 chapter 30.

@@ -10,6 +10,7 @@ pub mod ethtool;
 pub mod genl;
 pub mod groups;
 pub mod host;
+pub mod interrupts;
 pub mod link;
 pub mod netdev;
 pub mod netlink;

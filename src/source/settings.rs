@@ -69,6 +69,7 @@ fn open(file: &SettingFile, flags: OFlags) -> io::Result<File> {
     let opened = match file.tree {
         Tree::Sysctl => rustix::fs::openat(CWD, format!("/proc/sys/{}", file.path), flags, Mode::empty())?,
         Tree::Sysfs => rustix::fs::openat(sysfs::root()?, &file.path, flags, Mode::empty())?,
+        Tree::Irq => rustix::fs::openat(CWD, format!("/proc/{}", file.path), flags, Mode::empty())?,
         Tree::Ethtool => return Err(io::ErrorKind::Unsupported.into()),
     };
     Ok(File::from(opened))
@@ -96,6 +97,11 @@ impl Trees<'_> {
             "DEV" => "",
             "rx-N" => "rx-",
             "tx-N" => "tx-",
+            "IRQ" => {
+                let names = self.names(tree, path).unwrap_or_default();
+                let number = |name: &&String| name.bytes().all(|b| b.is_ascii_digit());
+                return names.iter().filter(number).map(|name| join(name)).collect();
+            }
             name => return vec![join(name)],
         };
         let names = self.names(tree, path).unwrap_or_default();
@@ -127,13 +133,14 @@ impl Trees<'_> {
     fn below_root(&self, tree: Tree, path: &str) -> String {
         match tree {
             Tree::Sysctl => format!("proc/sys/{path}"),
+            Tree::Irq => format!("proc/{path}"),
             Tree::Sysfs | Tree::Ethtool => format!("sys/{path}"),
         }
     }
 
     /// The root of the running kernel's sysfs, if that is what is wanted.
     fn live_sysfs(&mut self, tree: Tree) -> Option<io::Result<&OwnedFd>> {
-        if tree == Tree::Sysctl || self.host.is_recorded() {
+        if matches!(tree, Tree::Sysctl | Tree::Irq) || self.host.is_recorded() {
             return None;
         }
         let root = self.sysfs.get_or_insert_with(sysfs::root);
@@ -153,6 +160,14 @@ mod tests {
     fn every_device_and_queue_is_found() {
         let masks = all("class/net/DEV/queues/rx-N/rps_cpus");
         assert!(masks.get("class/net/lo/queues/rx-0/rps_cpus").is_some(), "{masks:?}");
+    }
+
+    #[test]
+    fn every_interrupt_is_found() {
+        let template = SettingFile { tree: Tree::Irq, path: "irq/IRQ/smp_affinity_list".into() };
+        let lists = read(&Host::Live, std::iter::once(template));
+        let irqs: Vec<&str> = lists.between("irq/", "/smp_affinity_list").map(|(irq, _)| irq).collect();
+        assert!(!irqs.is_empty() && irqs.iter().all(|irq| irq.parse::<u32>().is_ok()), "{irqs:?}");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum Label<'a> {
     RxQueue(&'a [u8], u32),
     /// A device's name, and the number of one of its transmit queues.
     TxQueue(&'a [u8], u32),
+    /// A device's name, and that of one of its interrupts.
+    Vector(&'a [u8], &'a [u8]),
 }
 
 /// A table of devices or their queues, as it was gathered from the messages of a dump.
@@ -61,6 +63,8 @@ pub enum Owner {
     RxQueue(Vec<u8>, u32),
     /// A transmit queue of a device.
     TxQueue(Vec<u8>, u32),
+    /// An interrupt of a device, by name.
+    Vector(Vec<u8>, Vec<u8>),
 }
 
 impl Rows {
@@ -85,6 +89,7 @@ impl Owner {
             Owner::Device(name) => Label::Device(name),
             Owner::RxQueue(name, number) => Label::RxQueue(name, *number),
             Owner::TxQueue(name, number) => Label::TxQueue(name, *number),
+            Owner::Vector(name, vector) => Label::Vector(name, vector),
         };
         SheetRow { label, cells: cells.to_vec() }
     }

@@ -191,3 +191,23 @@ fn devices_of_software_are_not_asked_for_driver_statistics() {
     let asked = |source: &Value| source["name"].as_str().unwrap().starts_with("driver statistics");
     assert!(!report["sources"].as_array().unwrap().iter().any(asked));
 }
+
+/// The card is known by its place on the bus, that the driver tells.
+#[test]
+fn interrupts_are_those_of_the_card() {
+    let samples = card([0, 95_000], [0, 0], [0, 0]);
+    let mut bytes = message::driver("virtio_net", &[]);
+    bytes[100..112].copy_from_slice(b"0000:00:03.0");
+    samples.write(".ethtool/eth0.bin", [&bytes, &bytes]);
+    let text = |count: u32| {
+        format!(
+            "           CPU0       CPU1\n  9:     5     6  IO-APIC  9-edge  acpi\n\
+             38:  {count}  7  PCI-MSIX-0000:00:03.0  1-edge  virtio2-input.0\n"
+        )
+    };
+    samples.write("proc/interrupts", [text(100), text(140)]);
+    let report = report(&samples);
+    assert_eq!(delta(&report, "interrupts.count", "eth0virtio2-input.0"), Some(40));
+    let others = run::cells(&report).into_keys().filter(|(id, _)| id == "interrupts.count").count();
+    assert_eq!(others, 1);
+}

@@ -229,7 +229,7 @@ fn rules_look_only_at_settings_of_knobs_that_they_name() {
 
 /// Whether a knob's path, in which `DEV` is any device and `rx-N` any queue, stands for this one.
 fn stands_for(template: &str, path: &str) -> bool {
-    let any = |part: &str| ["DEV", "rx-N", "tx-N"].contains(&part);
+    let any = |part: &str| ["DEV", "rx-N", "tx-N", "IRQ"].contains(&part);
     let pairs = || template.split('/').zip(path.split('/'));
     template.split('/').count() == path.split('/').count() && pairs().all(|(known, part)| known == part || any(known))
 }

@@ -20,6 +20,7 @@ const ETH_SS_STATS: u32 = 1;
 /// struct ethtool_drvinfo: command, five strings of 32 bytes, 12 reserved bytes, five numbers.
 const DRVINFO: usize = 196;
 const DRIVER: usize = 4;
+const BUS: usize = 100;
 const N_STATS: usize = 180;
 /// struct ethtool_gstrings: command, set, number of strings.
 const GSTRINGS: usize = 12;
@@ -37,6 +38,8 @@ const PAGE: usize = 64 << 10;
 pub struct Driver<'a> {
     /// Its name, as of a module.
     pub name: &'a [u8],
+    /// The device's place on its bus: `0000:00:03.0`.
+    pub bus: &'a [u8],
     /// Its statistics in the driver's order. Names may be empty, stand twice, or be no text.
     pub statistics: Vec<(&'a [u8], u64)>,
 }
@@ -56,7 +59,7 @@ impl<'h> Asker<'h> {
         Ok(Asker { host, live })
     }
 
-    /// The three structures of this device. [`io::ErrorKind::Unsupported`] if its driver has no statistics.
+    /// The three structures of this device; only the first if its driver has no statistics.
     pub fn ask(&mut self, device: &[u8]) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let Some((socket, room)) = &mut self.live else {
@@ -67,7 +70,7 @@ impl<'h> Asker<'h> {
         bytes.extend(info);
         let count = number(&bytes, N_STATS).unwrap_or(0);
         if count == 0 {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "its driver has none"));
+            return Ok(bytes);
         }
         let strings = |head: &[u8]| GSTRINGS + count_at(head, 8) * NAME;
         bytes.extend(room.call(socket, device, &[ETHTOOL_GSTRINGS, ETH_SS_STATS, count], strings)?);
@@ -136,15 +139,19 @@ impl Drop for Room {
 
 /// Takes the three structures apart. What does not fit in is left out.
 pub fn parse(bytes: &[u8]) -> Option<Driver<'_>> {
-    let name = string(bytes.get(DRIVER..DRIVER + NAME)?);
-    let bytes = bytes.get(DRVINFO..)?;
+    let (info, rest) = bytes.split_at_checked(DRVINFO)?;
+    let [name, bus] = [DRIVER, BUS].map(|at| string(&info[at..at + NAME]));
+    let statistics = if rest.is_empty() { Vec::new() } else { statistics(rest)? };
+    Some(Driver { name, bus, statistics })
+}
+
+fn statistics(bytes: &[u8]) -> Option<Vec<(&[u8], u64)>> {
     let (head, bytes) = bytes.split_at_checked(GSTRINGS)?;
     let names = bytes.get(..count_at(head, 8).checked_mul(NAME)?)?;
     let (head, values) = bytes[names.len()..].split_at_checked(STATS)?;
     let values = values.chunks_exact(VALUE).take(count_at(head, 4));
     let value = |value: &[u8]| value.try_into().map(u64::from_ne_bytes).ok();
-    let both = names.chunks_exact(NAME).map(string).zip(values.map_while(value));
-    Some(Driver { name, statistics: both.collect() })
+    Some(names.chunks_exact(NAME).map(string).zip(values.map_while(value)).collect())
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
@@ -191,7 +198,7 @@ mod tests {
     fn what_was_filled_in_is_read_back() {
         let names: [(&[u8], u64); 4] = [(b"rx_drops", 7), (b"", 1), (&[0xff; 32], u64::MAX), (b"rx_drops", 9)];
         let bytes = structures("igb", &names);
-        assert_eq!(parse(&bytes), Some(Driver { name: b"igb", statistics: names.to_vec() }));
+        assert_eq!(parse(&bytes), Some(Driver { name: b"igb", bus: b"", statistics: names.to_vec() }));
     }
 
     #[test]
@@ -199,6 +206,12 @@ mod tests {
         let mut bytes = structures("igb", &[(b"a", 1), (b"b", 2)]);
         bytes.truncate(bytes.len() - 3);
         assert_eq!(parse(&bytes).unwrap().statistics, [(&b"a"[..], 1)]);
+    }
+
+    #[test]
+    fn a_driver_without_statistics_still_has_a_name() {
+        let bytes = structures("igb", &[]);
+        assert_eq!(parse(&bytes[..DRVINFO]), Some(Driver { name: b"igb", ..Driver::default() }));
     }
 
     #[test]
@@ -211,7 +224,7 @@ mod tests {
     #[test]
     fn the_kernel_is_asked_about_any_device_and_answers_or_not() {
         let mut asker = Asker::new(&Host::Live).unwrap();
-        for device in [&b"lo"[..], b"no_such_device", &[0xff; 15], &[b'x'; 40]] {
+        for device in [&b"no_such_device"[..], &[0xff; 15], &[b'x'; 40]] {
             assert!(asker.ask(device).is_err());
         }
     }

@@ -296,7 +296,8 @@ fn sounds_like_drops(name: &[u8]) -> bool {
 /// One device as two tables: a row for itself, and one for each of its queues that has something of its own.
 pub fn rows(device: &[u8], driver: &Driver) -> [Rows; 2] {
     let meant = Meant::of(driver);
-    let all = vec![(Owner::Device(device.into()), meant.all.to_vec())];
+    let something = meant.all.iter().any(Option::is_some);
+    let all = something.then(|| (Owner::Device(device.into()), meant.all.to_vec())).into_iter().collect();
     let queues = meant.queues.into_iter();
     let queues = queues.map(|(number, values)| (Owner::RxQueue(device.into(), number), values.to_vec())).collect();
     [(&NIC, all), (&NIC_QUEUE, queues)].map(|(group, rows)| Rows { group, columns: &COLUMNS, rows })

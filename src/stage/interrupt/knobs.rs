@@ -2,7 +2,7 @@
 
 use crate::model::{Knob, Memory, Place, Risk, Scope};
 
-pub static ALL: &[&Knob] = &[&RX_USECS, &RX_FRAMES, &ADAPTIVE_RX];
+pub static ALL: &[&Knob] = &[&RX_USECS, &RX_FRAMES, &ADAPTIVE_RX, &AFFINITY];
 
 const fn coalesce(
     id: &'static str,
@@ -68,3 +68,21 @@ static ADAPTIVE_RX: Knob = coalesce(
         "latency is harder to foretell",
     ],
 );
+
+static AFFINITY: Knob = Knob {
+    id: "irq.affinity",
+    place: Place::Irq("irq/IRQ/smp_affinity_list"),
+    scope: Scope::Machine,
+    unit: "list of CPUs",
+    range: 0..=u64::MAX,
+    default: "the driver's hint, or what irqbalance makes of it",
+    help: "CPUs that may take an interrupt. The receive softirq runs where the interrupt came.",
+    formula: "the interrupt of queue i on core i of the device's NUMA node (its number: class/net/DEV/device/numa_node below \
+              /sys); and irqbalance told to leave it alone",
+    risk: Risk::Medium,
+    harm: "irqbalance sets it again; interrupts that the kernel manages itself can't be moved",
+    takes_effect: "with the next interrupt",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "a unit of one's own, and IRQBALANCE_BANNED_CPUS or --banirq",
+};

@@ -212,7 +212,7 @@ fn hostile_names_do_no_harm() {
     let [all, _] = rows(b"eth0", &parsed);
     assert_eq!(all.rows[0].1[RingDropped as usize], Some(u64::MAX));
     for name in [&b""[..], &[0xff; 32], b"queue_99999999999_rx_empty_rx_ring", b"queue__rx_empty_rx_ring"] {
-        let driver = Driver { name: b"ena", statistics: vec![(name, 5)] };
+        let driver = Driver { name: b"ena", bus: b"", statistics: vec![(name, 5)] };
         assert_eq!(Meant::of(&driver), Meant::default(), "{name:?}");
     }
 }
