@@ -207,7 +207,7 @@ fn interrupts_are_those_of_the_card() {
     };
     samples.write("proc/interrupts", [text(100), text(140)]);
     let report = report(&samples);
-    assert_eq!(delta(&report, "interrupts.count", "eth0virtio2-input.0"), Some(40));
+    assert_eq!(delta(&report, "interrupts.count", "eth0input.0"), Some(40));
     let others = run::cells(&report).into_keys().filter(|(id, _)| id == "interrupts.count").count();
     assert_eq!(others, 1);
 }
