@@ -181,7 +181,9 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
         }
         Flow::Lost { at } => more(&mut seen.at(nodes, at, Side::Out, amount).lost, amount),
         Flow::Unwanted { at } => more(&mut seen.at(nodes, at, Side::Out, amount).unwanted, amount),
-        Flow::LostBeyond { at, .. } => more(&mut seen.at(nodes, at, Side::Out, amount).lost, amount),
+        Flow::LostBeyond { at, .. } | Flow::LostAsIn { at, .. } => {
+            more(&mut seen.at(nodes, at, Side::Out, amount).lost, amount)
+        }
         Flow::LostUpTo { at, limit, rest, .. } => {
             let lost = amount.min(changes.delta(limit).unwrap_or(0));
             more(&mut seen.at(nodes, at, Side::Out, lost).lost, lost);

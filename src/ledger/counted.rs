@@ -12,6 +12,13 @@ pub fn counted(counter: &'static Counter, flow: Flow, changes: &Changes) -> Opti
             let all: Vec<&'static Counter> = with.into_iter().chain([counter]).collect();
             changes.beyond(&all, known).saturating_sub(before)
         }
+        Flow::LostAsIn { counted, less, .. } => {
+            let at = |(device, _)| {
+                let all = changes.delta_at(counted, device);
+                all.saturating_sub(changes.delta_at(less, device))
+            };
+            sum(changes.grown(counter).map(at))
+        }
         Flow::LostUpTo { apart, .. } => {
             let others = apart.iter().filter_map(|other| counted(other, other.flow?, changes));
             amount.saturating_sub(sum(others))

@@ -39,6 +39,16 @@ pub enum Flow {
         /// Another one that may be held by `known`; disjoint from this one.
         with: Option<&'static Counter>,
     },
+    /// Counts no packets, but tells of a device that those are lost at this stage which `counted` counted meanwhile, less
+    /// those of `less`.
+    LostAsIn {
+        /// The stage.
+        at: &'static str,
+        /// Where they are counted.
+        counted: &'static Counter,
+        /// What else is counted there, and is no loss.
+        less: &'static Counter,
+    },
     /// Lost at this stage, as far as `limit` counted losses in the same window; what exceeds it is unwanted at `rest`.
     /// For counters in which the kernel puts both (a device's `rx_dropped`).
     LostUpTo {

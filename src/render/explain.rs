@@ -162,6 +162,9 @@ fn edge(flow: Flow) -> String {
         Flow::LostBeyond { at, known, .. } => {
             format!("packets lost at {at}, those that are not in {} of the same device", known.id())
         }
+        Flow::LostAsIn { at, counted, less } => {
+            format!("packets lost at {at}: what {} of the same device counted, less {}", counted.id(), less.id())
+        }
         Flow::LostUpTo { at, limit, rest, .. } => {
             format!("packets lost at {at}, as many as {} counted; the rest nobody asked for at {rest}", limit.id())
         }

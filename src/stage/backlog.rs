@@ -39,7 +39,7 @@ counters! {
 }
 
 /// What drivers lose and add to `link.rx_dropped`.
-static NIC_DROPS: &[&Counter] = &[&ring::RING_DROPPED, &driver_rx::DRIVER_DROPS];
+static NIC_DROPS: &[&Counter] = &[&ring::RING_DROPPED, &ring::RING_EMPTY, &driver_rx::DRIVER_DROPS];
 
 static MAX_BACKLOG: Knob = Knob {
     id: "net.core.netdev_max_backlog",

@@ -10,6 +10,8 @@ pub use overflow::{lost_at, relieve};
 use crate::counters;
 use crate::model::{Flow, Stage, Unit};
 use crate::source::groups::{LINK, NIC, NIC_QUEUE, QSTATS, QSTATS_QUEUE};
+use crate::stage::backlog::RX_DROPPED;
+use crate::stage::driver_rx::XDP_DROPS;
 
 counters! {
     /// Frames that the device threw away because the kernel had put out no empty buffer. The CPU came too late, or the
@@ -33,9 +35,11 @@ counters! {
     /// drivers/net/ethernet/mellanox/mlx5/core/en_main.c mlx5e_get_stats() and others.
     RING_DROPPED = NIC.total("rx_ring_dropped", Unit::WirePackets).same_loss("ring")
         .flow(Flow::LostBeyond { at: "ring", known: &RX_MISSED_ERRORS, with: Some(&RING_FULL) });
-    /// Times that the driver found a ring without an empty buffer: rx_empty_rx_ring (ena), rx_no_buffers_posted (gve).
-    /// Frames that came meanwhile are lost. drivers/net/ethernet/amazon/ena/ena_netdev.c check_for_empty_rx_ring().
-    RING_EMPTY = NIC.total("rx_ring_empty", Unit::Events);
+    /// Times that the driver found a ring without an empty buffer: rx_empty_rx_ring (ena). Frames that came meanwhile are
+    /// lost, and only `link.rx_dropped` counts them. drivers/net/ethernet/amazon/ena/ena_netdev.c
+    /// check_for_empty_rx_ring().
+    RING_EMPTY = NIC.total("rx_ring_empty", Unit::Events)
+        .flow(Flow::LostAsIn { at: "ring", counted: &RX_DROPPED, less: &XDP_DROPS });
     /// Frames that a cloud's network dropped or held back because this machine exceeded what its size may use: bandwidth,
     /// packets a second, tracked connections (*_allowance_exceeded of ena).
     /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.

@@ -97,6 +97,20 @@ fn ring_losses_in_rx_dropped_are_losses() {
     assert_eq!(found(&report, "nic-ring-overflow")["lost"], 440);
 }
 
+/// ena only tells that the ring was empty; what came meanwhile is in rx_dropped, with what XDP dropped on purpose.
+#[test]
+fn a_ring_that_was_empty_lost_what_the_device_dropped() {
+    let samples = card([0, 95_000], [0, 500], [0, 0]);
+    driver(&samples, "ena", &[("queue_0_rx_empty_rx_ring", [0, 3]), ("queue_0_rx_xdp_drop", [0, 60])]);
+    let lossy = report(&samples);
+    assert_eq!(found(&lossy, "nic-ring-overflow")["lost"], 440);
+    assert_eq!(line(&lossy, "ring").unwrap()["lost"], 440);
+    driver(&samples, "ena", &[("queue_0_rx_empty_rx_ring", [3, 3]), ("queue_0_rx_xdp_drop", [0, 60])]);
+    let calm = report(&samples);
+    assert_eq!(line(&calm, "ingress").unwrap()["unwanted"], 500);
+    assert_eq!(finding(&calm, "nic-ring-overflow"), None);
+}
+
 #[test]
 fn frames_that_nobody_wanted_stay_unwanted() {
     let samples = card([0, 95_000], [0, 500], [0, 0]);

@@ -117,7 +117,7 @@ fn flows_run_between_stages_that_exist() {
             None => continue,
             Some(Flow::Pass { from, to }) => vec![from, to],
             Some(Flow::LostUpTo { at, rest, .. }) => vec![at, rest],
-            Some(Flow::LostBeyond { at, .. }) => vec![at],
+            Some(Flow::LostBeyond { at, .. } | Flow::LostAsIn { at, .. }) => vec![at],
             Some(Flow::MayExplain { at, from }) => vec![at, from],
             Some(
                 Flow::Lost { at }

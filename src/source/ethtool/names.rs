@@ -186,12 +186,11 @@ static KNOWN: &[Known] = &[
     // broadcom/tg3.c, realtek/r8169_main.c: both are rx_missed_errors.
     Known { drivers: &["tg3"], names: &[("rx_discards", RingFull), ("rx_xoff_pause_rcvd", RxPause)] },
     Known { drivers: &["r8169"], names: &[("rx_missed", RingFull)] },
-    // google/gve/gve_ethtool.c: what the device dropped is in no counter of the device.
+    // google/gve/gve_ethtool.c: what the device dropped is in no counter of the device. rx_no_buffers_posted says why.
     Known {
         drivers: &["gve"],
         names: &[
             ("rx_queue_drop_cnt[#]", RingFull),
-            ("rx_no_buffers_posted[#]", RingEmpty),
             ("rx_skb_alloc_fail[#]", AllocFailed),
             ("rx_buf_alloc_fail[#]", AllocFailed),
             ("rx_xdp_drop[#]", XdpDrops),

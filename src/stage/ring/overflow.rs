@@ -4,6 +4,7 @@ use super::knobs::{CHANNELS_COMBINED, RING_RX};
 use super::{GUESSED, HW_OVERRUNS, RING_DROPPED, RING_EMPTY, RING_FULL, RX_MISSED_ERRORS};
 use crate::model::{Counter, Example, Finding, Instance, Observed, Rule, Scope, Severity, Threshold, power_of_two};
 use crate::stage::backlog::RX_DROPPED;
+use crate::stage::driver_rx::XDP_DROPS;
 use crate::stage::link::{RX_PACKETS, devices};
 use crate::stage::softirq;
 
@@ -95,7 +96,7 @@ pub fn lost_at(seen: &Observed, device: &Instance) -> u64 {
     let by_driver = at(&RING_FULL).saturating_add(at(&RING_DROPPED));
     let counted = at(&RX_MISSED_ERRORS).max(by_driver).max(at(&HW_OVERRUNS));
     // Drivers that only say how often the ring was empty put what was lost into rx_dropped.
-    if counted == 0 && at(&RING_EMPTY) > 0 { at(&RX_DROPPED) } else { counted }
+    if counted == 0 && at(&RING_EMPTY) > 0 { at(&RX_DROPPED).saturating_sub(at(&XDP_DROPS)) } else { counted }
 }
 
 fn overflow(seen: &Observed, rule: &Rule) -> Vec<Finding> {
