@@ -44,6 +44,11 @@ pub static EXHAUSTED: Rule = Rule {
             severity: Some(Severity::Warning),
             observed: || squeezed(200, 70_000).with_at(&RX_MISSED_ERRORS, Instance::device("eth0"), 900),
         },
+        Example {
+            what: "how often the softirq ran is not known",
+            severity: None,
+            observed: || Observed::quiet().with_at(&TIME_SQUEEZE, cpu(0), 500),
+        },
         Example { what: "5 stops a second", severity: None, observed: || squeezed(5, 5_000) },
         Example {
             what: "many stops, and far more runs: small steady growth",
@@ -73,7 +78,8 @@ const DEFAULT: u64 = 300;
 
 fn exhausted(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let (many, share) = (seen.threshold(rule, "per_second"), seen.threshold(rule, "percent_of_runs"));
-    let (stops, runs) = (seen.delta(&TIME_SQUEEZE), seen.delta(&NET_RX));
+    // Without the runs it can't be told whether these are many.
+    let (stops, Some(runs)) = (seen.delta(&TIME_SQUEEZE), seen.changes.delta(&NET_RX)) else { return Vec::new() };
     let often = seen.rate(stops).is_none_or(|rate| rate > many);
     if !often || stops as f64 * 100.0 <= share * runs as f64 {
         return Vec::new();
@@ -88,9 +94,17 @@ fn exhausted(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     finding.evidence.push(seen.evidence(&TIME_SQUEEZE, Some(many)));
     finding.evidence.push(seen.evidence(&NET_RX, None));
     finding.evidence.push(seen.evidence(&PROCESSED, None));
-    if budget.is_some_and(|budget| packets >= stops.saturating_mul(budget)) {
+    let Some(budget) = budget else {
+        finding.no_setting_helps = Some(
+            "which limit ends the runs is not known: net.core.netdev_budget can't be read here; from inside a container only \
+             the host shows it"
+                .into(),
+        );
+        return vec![finding];
+    };
+    if packets >= stops.saturating_mul(budget) {
         finding.why += "; each after as many packets as the budget allows";
-        let to = budget.unwrap_or(0).saturating_mul(2).clamp(DEFAULT * 2, MOST);
+        let to = budget.saturating_mul(2).clamp(DEFAULT * 2, MOST);
         finding.suggest(seen.raise(&BUDGET, to, "twice the present budget: it is what ends the runs", |_| 0));
     } else if lost > 0 {
         finding.why += "; after fewer packets than the budget allows, so it was the time";
