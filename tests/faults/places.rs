@@ -8,6 +8,7 @@ use std::time::Duration;
 use netstat_deep::command::panel::Switches;
 use netstat_deep::model::{Instance, Knob, Place as Where, Scope, Tree};
 use netstat_deep::source::place::Place;
+use netstat_deep::source::settings::writable;
 use netstat_deep::stage::knobs;
 use netstat_deep::tune::apply::{Failed, apply};
 use netstat_deep::tune::journal::{Change, Journal, State, Step, new_change};
@@ -178,6 +179,17 @@ fn ethtool() -> Outcome {
     }
     let outcomes = revert(&mut change, &panel, &journal, |_| true);
     for (id, device, flag, [name, from, _]) in OF_ETHTOOL {
+        checks.same(id, (*from).to_owned(), shown(device, flag, name)?);
+    }
+    // Nothing is changed by looking whether it could be.
+    let twice = |id: &str, device: &str| {
+        let (_, knob) = knobs().find(|(_, knob)| knob.id == id)?;
+        knob.file_of(&Instance::device(device))
+    };
+    for (id, device, flag, [name, from, _]) in OF_ETHTOOL {
+        let Some(file) = twice(id, device) else { return wrong(id) };
+        let could = place.inside(|| writable(&file));
+        checks.that(matches!(could, Ok(Ok(()))), format_args!("{id} could not be set: {could:?}"));
         checks.same(id, (*from).to_owned(), shown(device, flag, name)?);
     }
     // More queues than the device has places for are refused, and nothing is left half done.

@@ -132,14 +132,15 @@ pub fn value_at(path: &str) -> io::Result<String> {
     found.map(|(_, value)| value).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// Whether it could be set. The kernel has no way to ask for that: what can be told beforehand is that there is a command
-/// for it, and that the driver answers for the device.
+/// Whether it could be set. The kernel has no question for that; but being told the value that a device has already, it does
+/// nothing (net/ethtool/rings.c ethnl_set_rings() and its like), after it has looked whether the caller may and the driver
+/// can.
 pub fn settable(path: &str) -> io::Result<()> {
     let (_, block, _) = parts(path)?;
     if block.set.is_none() {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    value_at(path).map(drop)
+    set(path, &value_at(path)?)
 }
 
 /// Sets the value.
