@@ -198,6 +198,25 @@ mod tests {
     }
 
     #[test]
+    fn what_ethtool_sets_becomes_a_rule_that_calls_it() {
+        let etc = tempfile::tempdir().unwrap();
+        let (mut change, _) = change(&["ring.rx", "ring.tx", "ring.rx"]);
+        for (step, path) in change.steps.iter_mut().zip(["eth0/rings/rx", "eth0/rings/tx", "e'th/rings/rx"]) {
+            step.file = SettingFile { tree: Tree::Ethtool, path: format!("ethtool/{path}") };
+        }
+        let text = || fs::read_to_string(udev_file(etc.path())).unwrap();
+        keep(etc.path(), &change.steps.iter().collect::<Vec<_>>()).unwrap();
+        assert!(text().contains("KERNEL==\"eth0\", RUN+=\"/usr/sbin/ethtool -G eth0 rx 2\""), "{}", text());
+        assert!(text().contains("-G eth0 tx 2") && !text().contains("e'th"), "{}", text());
+        // A later change of the same ring takes the place of the first.
+        change.steps[0].to = "4".into();
+        keep(etc.path(), &[&change.steps[0]]).unwrap();
+        assert!(text().contains("rx 4") && !text().contains("rx 2") && text().contains("tx 2"), "{}", text());
+        forget(etc.path(), &change.steps.iter().collect::<Vec<_>>()).unwrap();
+        assert!(!udev_file(etc.path()).exists());
+    }
+
+    #[test]
     fn a_key_that_needs_a_module_brings_it_along() {
         let etc = tempfile::tempdir().unwrap();
         let (change, _) = change(&["net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets"]);

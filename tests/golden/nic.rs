@@ -225,3 +225,24 @@ fn interrupts_are_those_of_the_card() {
     let others = run::cells(&report).into_keys().filter(|(id, _)| id == "interrupts.count").count();
     assert_eq!(others, 1);
 }
+
+#[test]
+fn answers_that_are_torn_cost_nothing_but_themselves() {
+    let nested = |value: u64| message::attribute(5, &message::attribute(2, &value.to_ne_bytes()));
+    let whole = [nested(10), nested(510)].map(|attributes| message::generic(b"eth0", &attributes));
+    let statistics =
+        [9_u64, 909].map(|n| message::driver("igb", &[(b"rx_missed_errors", n), (b"rx_queue_0_drops", 0)]));
+    for cut in (0..whole[1].len().max(statistics[1].len())).step_by(9) {
+        let samples = card([0, 95_000], [0, 0], [0, 5_000]);
+        let until = |bytes: &Vec<u8>| bytes[..cut.min(bytes.len())].to_vec();
+        samples.write(".netlink/generic/pause-get.bin", [whole[0].clone(), until(&whole[1])]);
+        samples.write(".ethtool/eth0.bin", [statistics[0].clone(), until(&statistics[1])]);
+        let report = report(&samples);
+        let cells = run::cells(&report);
+        for (id, right) in [("pause.tx_pause_frames", 510), ("nic.rx_ring_full", 909)] {
+            let seen = cells.get(&(id.into(), "eth0".into())).map(run::number);
+            assert!(seen.is_none_or(|seen| seen == right), "cut at {cut}: {id} is {seen:?}");
+        }
+        assert_eq!(line(&report, "ring").unwrap()["lost"], 5000, "cut at {cut}");
+    }
+}
