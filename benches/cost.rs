@@ -1,7 +1,7 @@
 //! CPU time of one report against what an operator would run instead, and against a C program that only reads the same
 //! bytes. All in one run, in turn, so that a machine that changes its speed changes all of them alike.
 //!
-//! `cargo bench --bench cost` (needs a C compiler, iproute2). Prints medians in microseconds of user and system time of
+//! `cargo bench --bench cost` (needs a C compiler, iproute2, ethtool). Prints medians in microseconds of user and system time of
 //! whole processes, and the ratios of each turn.
 
 use std::path::{Path, PathBuf};
@@ -20,13 +20,17 @@ fn main() {
     let reader = compile_reader();
     let ours = || vec![command(env!("CARGO_BIN_EXE_netstat-deep"), &["rx", "--json", "--interval", "0"])];
     let floor = || vec![command(&reader, &files)];
+    let cards = cards();
     let others = || {
-        vec![
+        let of_card = |card: &String| ["-S", "-g", "-l", "-c"].map(|flag| command("ethtool", &[flag, card]));
+        let mut all = vec![
             command("nstat", &["-az"]),
             command("ss", &["-s"]),
             command("ip", &["-s", "-s", "link"]),
             command("cat", &files),
-        ]
+        ];
+        all.extend(cards.iter().flat_map(of_card));
+        all
     };
     let mut times: [Vec<u64>; 3] = Default::default();
     for turn in 0..TURNS + 1 {
@@ -41,15 +45,22 @@ fn main() {
     for (name, times) in [
         ("netstat-deep rx --json --interval 0", ours),
         ("reader.c: only reads the same bytes", floor),
-        ("nstat -az, ss -s, ip -s -s link, cat", others),
+        ("nstat, ss, ip -s link, ethtool, cat", others),
     ] {
         let (min, median, max) = spread(times.iter().map(|&time| time as f64));
         println!("{name:<38} {min:>8.0} {median:>8.0} {max:>8.0}");
     }
-    for (name, other) in [("ratio to reader.c", floor), ("ratio to the four tools", others)] {
+    for (name, other) in [("ratio to reader.c", floor), ("ratio to the five tools", others)] {
         let (min, median, max) = spread(ours.iter().zip(other).map(|(&a, &b)| a as f64 / b as f64));
         println!("{name:<38} {min:>8.2} {median:>8.2} {max:>8.2}");
     }
+}
+
+/// The devices with hardware behind them.
+fn cards() -> Vec<String> {
+    let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let cards = entries.filter(|entry| entry.path().join("device").exists());
+    cards.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 fn compile_reader() -> PathBuf {

@@ -12,7 +12,11 @@ pub fn wanted_knobs(
 ) -> Vec<&'static Knob> {
     let rules = stages.iter().flat_map(|stage| stage.rules).filter(|rule| triggered(rule, changes, sockets, probed));
     let knobs = rules.flat_map(|rule| rule.knobs).copied();
-    knobs.filter(|knob| !changes.since_boot || !matches!(knob.place, Place::Sysfs(_))).collect()
+    knobs
+        .filter(|knob| {
+            !changes.since_boot || !matches!(knob.place, Place::Sysfs(_) | Place::Ethtool(_) | Place::Irq(_))
+        })
+        .collect()
 }
 
 /// All findings, the worst first.

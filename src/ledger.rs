@@ -5,6 +5,7 @@
 //! not read at the same instant: `uncertainty` is the packets that may have passed in between, and nothing is called
 //! unexplained within it.
 
+mod counted;
 mod missing;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use self::counted::counted;
 use crate::model::{Changes, Counter, Flow, Scope, Sockets, Span, Stage, Uncounted};
 
 /// A queued packet is charged at least this many bytes (an empty skb: SKB_TRUESIZE(0) in include/linux/skbuff.h is 576
@@ -165,7 +167,7 @@ impl Node {
 
 fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow: Flow, changes: &Changes) {
     let Some(table) = changes.table(counter.group) else { return };
-    let amount = changes.delta(counter);
+    let amount = counted(counter, flow, changes);
     if amount.is_none() && changes.each(counter).next().is_none() {
         // Not on this kernel.
         return;
@@ -181,7 +183,10 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
         }
         Flow::Lost { at } => more(&mut seen.at(nodes, at, Side::Out, amount).lost, amount),
         Flow::Unwanted { at } => more(&mut seen.at(nodes, at, Side::Out, amount).unwanted, amount),
-        Flow::LostUpTo { at, limit, rest } => {
+        Flow::LostBeyond { at, .. } | Flow::LostAsIn { at, .. } => {
+            more(&mut seen.at(nodes, at, Side::Out, amount).lost, amount)
+        }
+        Flow::LostUpTo { at, limit, rest, .. } => {
             let lost = amount.min(changes.delta(limit).unwrap_or(0));
             more(&mut seen.at(nodes, at, Side::Out, lost).lost, lost);
             more(&mut seen.at(nodes, rest, Side::Out, amount - lost).unwanted, amount - lost);
@@ -242,6 +247,7 @@ fn more(sum: &mut u64, amount: u64) {
     *sum = sum.saturating_add(amount);
 }
 
+/// The sum, without running over.
 fn sum(amounts: impl IntoIterator<Item = u64>) -> u64 {
     amounts.into_iter().fold(0, u64::saturating_add)
 }

@@ -1,22 +1,22 @@
 //! Takes snapshots through the doors, and watches what lies between two of them.
 
 mod sockets;
+mod tables;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::model::{
-    Changes, Counter, Group, Instance, Key, Kind, Row, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span,
-    Table,
-};
-use crate::source::groups::{CONNTRACK, DOORS, Door, LINK, NF_CONNTRACK, Shape};
-use crate::source::link::{self, Link};
-use crate::source::netlink::{Dumped, Pending};
+use crate::model::{Changes, Group, Kind, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span, Table};
+use crate::source::devices::{self, Answer, Answers};
+use crate::source::groups::{CONNTRACK, DOORS, Door, NF_CONNTRACK};
+use crate::source::netlink::Dumped;
 use crate::source::sockdiag::{self, connections};
-use crate::source::{Host, Label, Sheet, SheetRow, conntrack, text};
+use crate::source::{Host, conntrack, text};
 use crate::stage::counters_of;
 use sockets::{SOCK_DIAG, SocketLooks, connections_tell, take_sums, with_connections};
+use tables::{fill, something, take};
 
 /// How often gauges are looked at within a window.
 const LOOK: Duration = Duration::from_millis(100);
@@ -41,12 +41,14 @@ pub struct Observer {
     bytes: Vec<u8>,
     /// When the last snapshot was complete, as far as that is known.
     complete: Option<Duration>,
+    /// What did not answer in time.
+    slow: BTreeSet<String>,
 }
 
 impl Observer {
     /// An observer of `host`.
     pub fn new(host: Host) -> Self {
-        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None }
+        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None, slow: BTreeSet::new() }
     }
 
     /// Everything, as it is at the start of a window.
@@ -62,13 +64,16 @@ impl Observer {
     fn take_all(&mut self, with_connections: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
-        // Another thread waits for the kernel's rtnl lock while this one reads the files.
-        let (begin, links) = (self.clock.elapsed(), link::start(&self.host));
+        // Other threads wait for the kernel's rtnl lock while this one reads the files.
+        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow));
         for door in DOORS {
             self.open(door, &mut online, &mut snapshot);
         }
         self.conntrack(&mut snapshot);
-        self.links(begin, links.and_then(Pending::wait), &mut snapshot);
+        match answers {
+            Ok(answers) => self.devices(answers, &mut snapshot),
+            Err(e) => snapshot.sources.push(status_of("devices", Err(e), begin, self.clock.elapsed())),
+        }
         self.sockets(&mut snapshot);
         if with_connections(&snapshot) {
             self.connections(&mut snapshot);
@@ -193,13 +198,23 @@ impl Observer {
         snapshot.sources.push(status_of(name, status, begin, self.clock.elapsed()));
     }
 
-    fn links(&mut self, begin: Duration, result: io::Result<(Vec<Link>, Dumped)>, snapshot: &mut Snapshot) {
-        let read = self.span(LINKS, begin);
-        let status = result.and_then(|(links, dumped)| {
-            let taken = take(&LINK, &link::sheet(&links), &[], "", read, snapshot);
-            something(taken, left_out(dumped))
-        });
-        snapshot.sources.push(status_of(LINKS, status, begin, self.clock.elapsed()));
+    fn devices(&mut self, answers: Answers, snapshot: &mut Snapshot) {
+        let mut all: Vec<Answer> = answers.collect();
+        // Several threads ask; which is done first is chance.
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        for Answer { name, span: [begin, end], result } in all {
+            if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
+                self.slow.insert(name.clone());
+            }
+            let read = self.host.span(&name, Span { begin, end });
+            let status = result.map(|(tables, dumped)| {
+                for rows in tables.iter().filter(|rows| !rows.rows.is_empty()) {
+                    take(rows.group, &rows.sheet(), &[], "", read, snapshot);
+                }
+                left_out(dumped)
+            });
+            snapshot.sources.push(status_of(&name, status, begin, end));
+        }
     }
 
     fn sockets(&mut self, snapshot: &mut Snapshot) {
@@ -225,8 +240,6 @@ impl Observer {
         self.host.span(source, Span { begin, end: self.clock.elapsed() })
     }
 }
-
-const LINKS: &str = "rtnetlink links";
 
 /// The doors that hold gauges and are cheap to open again and again.
 fn cheap_gauges(first: &Snapshot) -> Vec<&'static Door> {
@@ -269,117 +282,6 @@ fn why(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => "not permitted".into(),
         _ => error.to_string(),
     }
-}
-
-/// A source that gave no value at all gave nothing.
-fn something(taken: usize, left_out: Option<String>) -> io::Result<Option<String>> {
-    match (taken, left_out) {
-        (0, Some(reason)) => Err(io::Error::other(reason)),
-        (0, None) => Err(io::Error::other("holds nothing that is known here")),
-        (_, left_out) => Ok(left_out),
-    }
-}
-
-/// Puts what stands in a file into the snapshot's tables. Returns what was left out.
-fn fill(door: &Door, bytes: &[u8], online: &[u32], read: Span, snapshot: &mut Snapshot) -> io::Result<Option<String>> {
-    let (mut bad, mut taken) = (0, 0);
-    match door.shape {
-        Shape::Tables(parse) => {
-            for sheet in parse(bytes) {
-                bad += sheet.bad;
-                let group = match sheet.name {
-                    b"" => door.groups.first(),
-                    name => door.groups.iter().find(|group| group.id.as_bytes() == name),
-                };
-                // Tables that nobody declared (IcmpMsg, MPTcpExt) are not kept.
-                if let Some(group) = group {
-                    taken += take(group, &sheet, online, "", read, snapshot);
-                }
-            }
-        }
-        Shape::Lines(parse) => {
-            for sheet in parse(bytes) {
-                bad += sheet.bad;
-                let prefix = format!("{}_", text::printable(sheet.name));
-                taken += take(door.groups[0], &sheet, online, &prefix, read, snapshot);
-            }
-        }
-        Shape::Number(name) => {
-            let rows = vec![SheetRow { label: Label::Only, cells: vec![text::first_number(bytes)] }];
-            let sheet = Sheet { columns: vec![name.as_bytes()], rows, ..Sheet::default() };
-            bad += usize::from(sheet.rows[0].cells[0].is_none());
-            taken += take(door.groups[0], &sheet, online, "", read, snapshot);
-        }
-    }
-    something(taken, (bad > 0).then(|| format!("{bad} lines made no sense and were left out")))
-}
-
-/// Takes the declared counters of `group` out of a sheet. A sheet may hold only a part of a one-row table; the parts are
-/// joined. Returns how many values it held.
-fn take(
-    group: &'static Group,
-    sheet: &Sheet,
-    online: &[u32],
-    prefix: &str,
-    read: Span,
-    snapshot: &mut Snapshot,
-) -> usize {
-    let counters = counters_of(group);
-    let columns = columns(sheet, &counters, prefix);
-    let mut taken = 0;
-    let rows = sheet.rows.iter().filter_map(|row| {
-        let values: Vec<Option<u64>> =
-            columns.iter().map(|column| row.cells.get((*column)?).copied().flatten()).collect();
-        taken += values.iter().flatten().count();
-        Some(Row { instance: instance(group, row.label, online)?, values })
-    });
-    match snapshot.tables.iter_mut().find(|table| table.group == group) {
-        Some(table) => {
-            table.read = table.read.cover(read);
-            if let (Some(old), Some(new)) = (table.rows.first_mut(), rows.take(1).next()) {
-                for (old, new) in old.values.iter_mut().zip(new.values) {
-                    *old = old.or(new);
-                }
-            }
-        }
-        None => {
-            let rows = rows.collect();
-            snapshot.tables.push(Table { group, counters, rows, read });
-        }
-    }
-    taken
-}
-
-/// In which column of the sheet each counter stands. Headers are mostly in the order of the declarations, so the search
-/// goes on from the last find.
-fn columns(sheet: &Sheet, counters: &[&'static Counter], prefix: &str) -> Vec<Option<usize>> {
-    let count = sheet.columns.len();
-    let mut next = 0;
-    let mut find = |name: &str| {
-        let name = name.strip_prefix(prefix)?.as_bytes();
-        let found = (next..count).chain(0..next.min(count)).find(|&i| sheet.columns[i] == name)?;
-        next = found + 1;
-        Some(found)
-    };
-    counters
-        .iter()
-        .map(|counter| match counter.key {
-            Key::Column(index) => Some(index),
-            Key::Name(name) => find(name),
-        })
-        .collect()
-}
-
-/// What a row stands for. A line that is a CPU's by its place is the n-th online one's.
-fn instance(group: &Group, label: Label, online: &[u32]) -> Option<Instance> {
-    Some(match label {
-        Label::Cpu(cpu) => Instance::Cpu { cpu },
-        Label::Device(name) => Instance::device(text::printable(name)),
-        // Of a folded table every possible CPU has a line: the number only tells the lines apart.
-        Label::Line(n) if group.folded => Instance::Cpu { cpu: u32::try_from(n).ok()? },
-        Label::Line(n) => Instance::Cpu { cpu: online.get(n).copied().or_else(|| u32::try_from(n).ok())? },
-        Label::Only => Instance::Only,
-    })
 }
 
 /// What gauges were seen at in between.

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 const HOST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/hosts/node-exporter");
 /// Besides the text tables: what a recording is called, how long it lasted, the settings that the rules look at, and whose
 /// the sockets are.
-const MORE: [&str; 11] = [
+const MORE: [&str; 16] = [
     ".recording.json",
     ".sockets",
     "proc/1/comm",
@@ -32,6 +32,11 @@ const MORE: [&str; 11] = [
     "proc/sys/net/core/netdev_max_backlog",
     ".netlink/route/getlink.bin",
     ".netlink/sock_diag/udp4.bin",
+    ".netlink/generic/stats-get.bin",
+    ".netlink/generic/pause-get.bin",
+    ".netlink/generic/rings-get.bin",
+    ".netlink/generic/qstats-get.bin",
+    ".ethtool/eth0.bin",
 ];
 
 static TREE: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
 use super::Paper;
-use crate::model::{Place, Stage};
+use crate::model::Stage;
 use crate::render::explain::chapter::{Block, blocks, spans};
 use crate::stage;
 
@@ -132,12 +132,10 @@ fn knobs(roff: &mut Roff, stage: &'static Stage) {
     }
     for knob in stage.knobs {
         entry(roff, knob.id, knob.help);
-        let place = match knob.place {
-            Place::Sysctl => format!("/proc/sys/{}", knob.path()),
-            Place::Sysfs(path) => format!("/sys/{path}"),
-            Place::Application => "in the application".into(),
-        };
-        more(roff, &format!("Where: {place}. Default: {}. A good value: {}.", knob.default, knob.formula));
+        more(
+            roff,
+            &format!("Where: {}. Default: {}. A good value: {}.", knob.whereabouts(), knob.default, knob.formula),
+        );
         let text =
             format!("Risk: {}, {}. Takes effect: {}. Kept by: {}.", knob.risk, knob.harm, knob.takes_effect, knob.keep);
         more(roff, &text);

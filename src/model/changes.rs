@@ -105,6 +105,33 @@ impl Changes {
         counters.iter().filter_map(|counter| self.delta(counter)).fold(0, u64::saturating_add)
     }
 
+    /// By how much `counters` grew in all beyond what `known` grew by, each device by itself.
+    pub fn beyond(&self, counters: &[&'static Counter], known: &'static Counter) -> u64 {
+        let mut devices: BTreeMap<&Instance, u64> = BTreeMap::new();
+        for counter in counters {
+            for (instance, grown) in self.grown(counter) {
+                let sum = devices.entry(instance).or_default();
+                *sum = sum.saturating_add(grown);
+            }
+        }
+        let known: BTreeMap<&Instance, u64> = self.grown(known).collect();
+        let beyond = |(instance, grown): (&&Instance, &u64)| grown.saturating_sub(*known.get(instance).unwrap_or(&0));
+        devices.iter().map(beyond).fold(0, u64::saturating_add)
+    }
+
+    /// The rows of `counter` that grew, and by how much.
+    pub fn grown(&self, counter: &'static Counter) -> impl Iterator<Item = (&Instance, u64)> {
+        self.each(counter).filter_map(|(instance, change)| match change {
+            Change::Total { delta: Some(grown), .. } if grown > 0 => Some((instance, grown)),
+            _ => None,
+        })
+    }
+
+    /// By how much `counter` grew for one instance; 0 if that is not known.
+    pub fn delta_at(&self, counter: &'static Counter, instance: &Instance) -> u64 {
+        self.grown(counter).find(|(other, _)| *other == instance).map_or(0, |(_, grown)| grown)
+    }
+
     /// The highest value of a gauge in the window, and its last one, over all its rows.
     pub fn gauge(&self, counter: &'static Counter) -> Option<(u64, u64)> {
         let values = self.each(counter).filter_map(|(_, change)| match change {

@@ -112,6 +112,10 @@ pub enum Unit {
     Connections,
     Entries,
     Events,
+    /// Blocks of forward error correction.
+    Blocks,
+    /// Pause frames: each stops a sender for a moment.
+    Frames,
     Messages,
     /// Times that a function ran.
     Runs,
@@ -135,6 +139,8 @@ impl Unit {
             Unit::Connections => "connections",
             Unit::Entries => "entries",
             Unit::Events => "events",
+            Unit::Blocks => "blocks",
+            Unit::Frames => "frames",
             Unit::Messages => "messages",
             Unit::Runs => "runs",
             Unit::Ticks => "ticks of 10 ms",

@@ -29,6 +29,26 @@ pub enum Flow {
         /// The stage.
         at: &'static str,
     },
+    /// Lost at this stage: what exceeds that which `known` already counted for the same device, and `with`, which counts
+    /// beyond `known`, too.
+    LostBeyond {
+        /// The stage.
+        at: &'static str,
+        /// The device's own counter, which may hold the same packets.
+        known: &'static Counter,
+        /// Another one that may be held by `known`; disjoint from this one.
+        with: Option<&'static Counter>,
+    },
+    /// Counts no packets, but tells of a device that those are lost at this stage which `counted` counted meanwhile, less
+    /// those of `less`.
+    LostAsIn {
+        /// The stage.
+        at: &'static str,
+        /// Where they are counted.
+        counted: &'static Counter,
+        /// What else is counted there, and is no loss.
+        less: &'static Counter,
+    },
     /// Lost at this stage, as far as `limit` counted losses in the same window; what exceeds it is unwanted at `rest`.
     /// For counters in which the kernel puts both (a device's `rx_dropped`).
     LostUpTo {
@@ -38,6 +58,8 @@ pub enum Flow {
         limit: &'static Counter,
         /// The stage that discards the rest.
         rest: &'static str,
+        /// Counters of losses that drivers put in here as well: taken out before anything else.
+        apart: &'static [&'static Counter],
     },
     /// Lost at this stage, but the counter also holds packets of other ways (locally made ones): it explains at most
     /// what is missing in the balance of `from`, and among those sent on.

@@ -14,11 +14,15 @@ pub enum Place {
     Sysctl,
     /// A file below `/sys`, at this path: `DEV` in it stands for a device, `rx-N` and `tx-N` for one of its queues.
     Sysfs(&'static str),
+    /// A device's own setting, as ethtool shows it: `ethtool/DEV/rings/rx`.
+    Ethtool(&'static str),
+    /// A file of an interrupt, below `/proc`: `IRQ` in this path stands for its number.
+    Irq(&'static str),
     /// In the application: a socket option or an argument. Only its owner can change it.
     Application,
 }
 
-/// The two trees of files in which the kernel shows settings.
+/// Where the kernel shows settings: two trees of files, and ethtool's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tree {
@@ -27,9 +31,13 @@ pub enum Tree {
     Sysctl,
     /// `/sys`.
     Sysfs,
+    /// No file: a device's setting that ethtool sets. Its path is the kind of message and the name in it.
+    Ethtool,
+    /// `/proc`, for what belongs to interrupts.
+    Irq,
 }
 
-/// The file of one setting: which tree, and the path below it.
+/// The place of one setting: which tree, and the path below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct SettingFile {
     /// Which tree.
@@ -51,6 +59,9 @@ impl std::fmt::Display for SettingFile {
         let root = match self.tree {
             Tree::Sysctl => "/proc/sys",
             Tree::Sysfs => "/sys",
+            // Its path begins with that word.
+            Tree::Irq => "/proc",
+            Tree::Ethtool => return f.write_str(&self.path.replace('/', " ")),
         };
         write!(f, "{root}/{}", self.path)
     }
@@ -149,11 +160,24 @@ pub fn grow(present: &[u64], wanted: &[u64], range: &RangeInclusive<u64>) -> Vec
 impl Knob {
     /// The unit of a bitmap of CPUs.
     pub const CPUS: &str = "CPUs";
+    /// The unit of what is either on or off.
+    pub const SWITCH: &str = "on/off";
+
+    /// Where it is, in words: a path, a command, or who has it.
+    pub fn whereabouts(&self) -> String {
+        match self.place {
+            Place::Sysctl => format!("/proc/sys/{}", self.path()),
+            Place::Sysfs(path) => format!("/sys/{path}"),
+            Place::Irq(path) => format!("/proc/{path}"),
+            Place::Ethtool(path) => ethtool(path, "VALUE").unwrap_or_default(),
+            Place::Application => "the application's code or configuration".into(),
+        }
+    }
 
     /// Its path below its tree, `DEV` and the queue still in it.
     pub fn path(&self) -> String {
         match self.place {
-            Place::Sysfs(path) => path.into(),
+            Place::Sysfs(path) | Place::Ethtool(path) | Place::Irq(path) => path.into(),
             Place::Sysctl | Place::Application => self.id.replace('.', "/"),
         }
     }
@@ -166,7 +190,7 @@ impl Knob {
         };
         let part = |part: &str| match part {
             "DEV" => device.clone(),
-            "rx-N" | "tx-N" => queue.into(),
+            "rx-N" | "tx-N" | "IRQ" => queue.into(),
             part => part.to_owned(),
         };
         self.path().split('/').map(part).collect::<Vec<_>>().join("/")
@@ -186,6 +210,8 @@ impl Knob {
         match self.place {
             Place::Sysctl => Some(Tree::Sysctl),
             Place::Sysfs(_) => Some(Tree::Sysfs),
+            Place::Ethtool(_) => Some(Tree::Ethtool),
+            Place::Irq(_) => Some(Tree::Irq),
             Place::Application => None,
         }
     }
@@ -209,6 +235,28 @@ impl Knob {
             .collect::<Vec<_>>()
             .join(".")
     }
+}
+
+/// The call of ethtool that sets what stands at `ethtool/DEVICE/BLOCK/NAME`. None for a path of another kind.
+pub fn ethtool(path: &str, value: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let ["ethtool", device, block, name] = parts[..] else { return None };
+    let (flag, name) = match block {
+        "rings" => ("-G", name),
+        "channels" => ("-L", name),
+        "coalesce" => ("-C", name),
+        "pause" => ("-A", name),
+        "features" => ("-K", name),
+        "rss" => ("-X", "equal"),
+        _ => ("-s", name),
+    };
+    Some(format!("ethtool {flag} {} {name} {value}", quoted(device)))
+}
+
+/// A word as a POSIX shell takes it unchanged.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,@".contains(c);
+    if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// One setting to change: the one that binds.
@@ -255,7 +303,9 @@ impl Suggestion {
     /// The knob's id, and the device and queue where it does not say them.
     pub fn name(&self) -> String {
         match &self.file {
-            Some(SettingFile { tree: Tree::Sysfs, .. }) => format!("{} of {}", self.knob, self.instance),
+            Some(SettingFile { tree: Tree::Sysfs | Tree::Ethtool | Tree::Irq, .. }) => {
+                format!("{} of {}", self.knob, self.instance)
+            }
             _ => self.knob.clone(),
         }
     }
@@ -265,6 +315,7 @@ impl Suggestion {
     pub fn numbers(&self, value: &str) -> Option<Vec<u128>> {
         match self.unit.as_str() {
             Knob::CPUS => Some(vec![u128::from_str_radix(&value.replace(',', ""), 16).ok()?]),
+            Knob::SWITCH => Some(vec![["off", "on"].iter().position(|word| *word == value)? as u128]),
             _ => Some(numbers(value)?.into_iter().map(u128::from).collect()),
         }
     }

@@ -23,7 +23,9 @@ pub use connection::{Connection, ConnectionSums, Connections};
 pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
 pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe};
 pub use flow::{Flow, Uncounted};
-pub use knob::{Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, grow, numbers, power_of_two};
+pub use knob::{
+    Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
+};
 pub use observed::{Observed, PathMtu, Probed};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use reason::{Harm, Reason};

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
-    Kind, Knob, Place, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table, Victim, grow,
-    per_second,
+    Kind, Knob, Place, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table, Victim, ethtool,
+    grow, per_second, quoted,
 };
 
 /// What was observed in one network namespace over one window.
@@ -182,11 +182,6 @@ impl Observed {
         grown
     }
 
-    /// The number that one row of `counter` shows.
-    pub fn evidence_at(&self, counter: &'static Counter, instance: &Instance, delta: u64) -> Evidence {
-        Evidence { instance: instance.clone(), delta, per_second: self.rate(delta), ..self.evidence(counter, None) }
-    }
-
     /// The number that `counter` shows, over all rows.
     pub fn evidence(&self, counter: &'static Counter, threshold: Option<f64>) -> Evidence {
         let (delta, rate) = match counter.kind {
@@ -194,6 +189,12 @@ impl Observed {
             Kind::Gauge => (self.changes.gauge(counter).map_or(0, |(max, _)| max), None),
         };
         Evidence { counter: counter.id(), instance: Instance::Only, delta, per_second: rate, threshold }
+    }
+
+    /// The number that `counter` shows of one device, queue or CPU.
+    pub fn evidence_at(&self, counter: &'static Counter, at: &Instance, threshold: Option<f64>) -> Evidence {
+        let delta = self.changes.delta_at(counter, at);
+        Evidence { counter: counter.id(), instance: at.clone(), delta, per_second: self.rate(delta), threshold }
     }
 
     /// Splits a loss by what caused it: a finding for each cause, its victims the sockets that lose by it. What can't be
@@ -287,6 +288,35 @@ impl Observed {
         Ok(suggestion)
     }
 
+    /// Suggests to raise a device's own `knob`, as far as its driver lets it.
+    pub fn raise_at(
+        &self,
+        knob: &'static Knob,
+        device: &Instance,
+        to: impl Fn(u64) -> u64,
+        why: &str,
+        memory: impl Fn(u64) -> u64,
+    ) -> Result<Suggestion, String> {
+        let path = knob.path_of(device);
+        if self.changes.since_boot {
+            return Err(format!("whether {} of {device} binds now shows only in a window: --interval 1s", knob.id));
+        }
+        let Some(from) = self.settings.number(&path) else {
+            return Err(format!("{} would help, but the driver of {device} does not tell or set it", knob.id));
+        };
+        let most = self.settings.number(&format!("{path}/max")).unwrap_or(*knob.range.end());
+        let to = to(from).min(most).min(*knob.range.end());
+        if to <= from {
+            return Err(format!(
+                "{} of {device} is {from} {} already, and more is not to be had or would not help: let other CPUs or                  devices take part, or less traffic come",
+                knob.id, knob.unit
+            ));
+        }
+        let mut suggestion = self.suggest(knob, device.clone(), from.to_string(), to.to_string(), why);
+        suggestion.memory_bytes = memory(to - from);
+        Ok(suggestion)
+    }
+
     /// Suggests `knob` from one value to another.
     pub fn suggest(&self, knob: &'static Knob, instance: Instance, from: String, to: String, why: &str) -> Suggestion {
         let name = knob.name_of(&instance);
@@ -295,6 +325,15 @@ impl Observed {
             Place::Sysfs(_) => {
                 let file = format!("/sys/{}", knob.path_of(&instance));
                 (self.sysfs(&file, &to), self.sysfs(&file, &from))
+            }
+            // An interrupt belongs to the machine, not to a namespace.
+            Place::Irq(_) => {
+                let file = format!("/proc/{}", knob.path_of(&instance));
+                (format!("echo {to} > {file}"), format!("echo {from} > {file}"))
+            }
+            Place::Ethtool(_) => {
+                let path = knob.path_of(&instance);
+                (self.ethtool(&path, &to), self.ethtool(&path, &from))
             }
             Place::Application => (format!("{name} = {to}, in the application"), format!("{name} = {from}")),
         };
@@ -340,6 +379,14 @@ impl Observed {
             None => write,
         }
     }
+
+    fn ethtool(&self, path: &str, value: &str) -> String {
+        let set = ethtool(path, value).unwrap_or_default();
+        match &self.enter {
+            Some(enter) => format!("{enter} {set}"),
+            None => set,
+        }
+    }
 }
 
 impl Finding {
@@ -355,10 +402,4 @@ impl Finding {
     pub fn refuse(&mut self, knob: &str, why: impl Into<String>) {
         self.folklore.push(Folklore { knob: knob.into(), why: why.into() });
     }
-}
-
-/// A word as a POSIX shell takes it unchanged.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,@".contains(c);
-    if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -204,7 +204,7 @@ fn ledger(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn counters(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> {
-    let mut table = plain(&["stage", "counter", "", "by", "per second"], 3..5);
+    let mut table = plain(&["stage", "counter", "", "by", "per s"], 3..5);
     for entry in &report.stages {
         for (counter, value) in &entry.counters.0 {
             let (amount, rate) = match *value {

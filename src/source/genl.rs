@@ -1,7 +1,9 @@
 //! Generic netlink: families that are known by name and numbered anew at every boot.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::net::netlink::SocketAddrNetlink;
 
@@ -42,6 +44,18 @@ pub fn find(name: &str) -> io::Result<Numbers> {
         found.is_some()
     })?;
     found.ok_or_else(|| io::Error::other(format!("the kernel's answer on {name} makes no sense")))
+}
+
+/// The number of a family that is built into the kernel: it stays the same until the next boot, so it is asked for once.
+pub fn fixed(name: &'static str) -> io::Result<u16> {
+    static KNOWN: Mutex<BTreeMap<&'static str, u16>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(id) = known.get(name) {
+        return Ok(*id);
+    }
+    let id = find(name)?.id;
+    known.insert(name, id);
+    Ok(id)
 }
 
 /// Whether a family is there now. Nothing is loaded for that.

@@ -95,6 +95,40 @@ groups! {
     PRESSURE_IRQ: "pressure_irq", Machine, 64 bits, "/proc/pressure/irq", "kernel/sched/psi.c psi_show()";
     /// Network devices.
     LINK: "link", Device, 64 bits, "rtnetlink RTM_GETLINK, IFLA_STATS64", "net/core/rtnetlink.c rtnl_fill_stats()";
+    /// How often a device lost its carrier and got it back.
+    CARRIER: "carrier", Device, 32 bits, "rtnetlink RTM_GETLINK, IFLA_CARRIER_DOWN_COUNT",
+        "net/core/rtnetlink.c rtnl_fill_ifinfo()";
+    /// Drivers' own statistics, under names that do not depend on the driver.
+    NIC: "nic", Device, 64 bits, "ioctl SIOCETHTOOL, as ethtool -S", "net/ethtool/ioctl.c ethtool_get_stats()";
+    /// The same for a receive queue, where a driver counts by queue.
+    NIC_QUEUE: "nic_queue", Queue, 64 bits, "ioctl SIOCETHTOOL, as ethtool -S",
+        "net/ethtool/ioctl.c ethtool_get_stats()";
+    /// Interrupts of network cards, by vector.
+    INTERRUPTS: "interrupts", Queue, 64 bits, "ethtool's place on the bus, /proc/interrupts",
+        "kernel/irq/proc.c show_interrupts()";
+    /// The physical layer's standard statistics.
+    ETH_PHY: "eth-phy", Device, 64 bits, "ethtool netlink STATS_GET", "net/ethtool/stats.c stats_put_phy_stats()";
+    /// The MAC's standard statistics, IEEE 802.3 chapter 30.
+    ETH_MAC: "eth-mac", Device, 64 bits, "ethtool netlink STATS_GET", "net/ethtool/stats.c stats_put_mac_stats()";
+    /// The MAC's control frames.
+    ETH_CTRL: "eth-ctrl", Device, 64 bits, "ethtool netlink STATS_GET", "net/ethtool/stats.c stats_put_ctrl_stats()";
+    /// Remote monitoring statistics, RFC 2819.
+    RMON: "rmon", Device, 64 bits, "ethtool netlink STATS_GET", "net/ethtool/stats.c stats_put_rmon_stats()";
+    /// Pause frames.
+    PAUSE: "pause", Device, 64 bits, "ethtool netlink PAUSE_GET", "net/ethtool/pause.c pause_fill_reply()";
+    /// Forward error correction.
+    FEC: "fec", Device, 64 bits, "ethtool netlink FEC_GET", "net/ethtool/fec.c fec_put_stats()";
+    /// The physical link.
+    LINKSTATE: "linkstate", Device, 32 bits, "ethtool netlink LINKSTATE_GET",
+        "net/ethtool/linkstate.c linkstate_fill_reply()";
+    /// Queue statistics with standard names, added up over the device.
+    QSTATS: "qstats", Device, 64 bits, "netdev netlink qstats-get", "net/core/netdev-genl.c netdev_nl_stats_by_netdev()";
+    /// The same by queue.
+    QSTATS_QUEUE: "qstats_queue", Queue, 64 bits, "netdev netlink qstats-get",
+        "net/core/netdev-genl.c netdev_nl_stats_by_queue()";
+    /// Pages that a device's receive buffers are made of, all its pools together.
+    PAGE_POOL: "page_pool", Device, 64 bits, "netdev netlink page-pool-stats-get",
+        "net/core/page_pool_user.c page_pool_nl_stats_fill()";
 }
 
 /// What the tables in a text file look like.

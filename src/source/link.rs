@@ -10,16 +10,24 @@ use netlink_packet_core::Emitable;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 
-use super::netlink::{self, Client, Dumped, Family, Pending, Request, attributes};
-use super::{Host, Label, Sheet, SheetRow};
+use super::Host;
+use super::groups::{CARRIER, LINK};
+use super::netlink::{Client, Dumped, Family, Request, attributes};
+use super::sheet::{Owner, Rows};
 
 // include/uapi/linux/if_link.h
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
+const IFLA_CARRIER_UP_COUNT: u16 = 47;
+const IFLA_CARRIER_DOWN_COUNT: u16 = 48;
 const IFLA_INFO_KIND: u16 = 1;
-/// struct ifinfomsg
+/// struct ifinfomsg: family, a reserved byte, type, index, two words of flags.
 const IFINFO: usize = 16;
+const TYPE: usize = 2;
+const INDEX: usize = 4;
+/// include/uapi/linux/if_arp.h
+const ARPHRD_LOOPBACK: u16 = 772;
 
 /// The fields of struct rtnl_link_stats64 in their order. A shorter answer comes from a kernel that lacks the last ones.
 pub const FIELDS: [&str; 25] = [
@@ -62,29 +70,31 @@ pub struct Link {
     pub stats: Vec<Option<u64>>,
     /// True if its statistics are the sum of other devices' ones.
     pub sums_others: bool,
+    /// The kernel's number of it.
+    pub index: u32,
+    /// True if there is hardware behind it, real or a hypervisor's: devices that are software alone have a kind.
+    pub hardware: bool,
+    /// How often its carrier came and went.
+    pub carrier: [Option<u64>; 2],
 }
 
-/// Starts to read all devices of the calling thread's network namespace.
-pub fn start(host: &Host) -> io::Result<Pending<(Vec<Link>, Dumped)>> {
-    let host = host.clone();
-    // The kernel answers under its rtnl lock, which a driver may hold for long.
-    netlink::start(move || {
-        let mut links = Vec::new();
-        let dumped = Client::new(&host, Family::Route).dump(&request(), &mut links, Vec::clear, |links, payload| {
-            parse(payload).map(|link| links.push(link)).is_some()
-        })?;
-        Ok((links, dumped))
-    })
+/// All devices of the calling thread's network namespace.
+pub fn read(host: &Host) -> io::Result<(Vec<Link>, Dumped)> {
+    let mut links = Vec::new();
+    let dumped = Client::new(host, Family::Route).dump(&request(), &mut links, Vec::clear, |links, payload| {
+        parse(payload).map(|link| links.push(link)).is_some()
+    })?;
+    Ok((links, dumped))
 }
 
-/// The devices as a table.
-pub fn sheet(links: &[Link]) -> Sheet<'_> {
-    let rows = links.iter().filter(|link| !link.sums_others);
-    Sheet {
-        columns: FIELDS.iter().map(|name| name.as_bytes()).collect(),
-        rows: rows.map(|link| SheetRow { label: Label::Device(&link.name), cells: link.stats.clone() }).collect(),
-        ..Sheet::default()
-    }
+/// The devices as tables.
+pub fn rows(links: &[Link]) -> [Rows; 2] {
+    let owner = |link: &Link| Owner::Device(link.name.clone());
+    let mut stats = Rows::new(&LINK, &FIELDS);
+    stats.rows.extend(links.iter().filter(|link| !link.sums_others).map(|link| (owner(link), link.stats.clone())));
+    let mut carrier = Rows::new(&CARRIER, &["up_count", "down_count"]);
+    carrier.rows.extend(links.iter().filter(|link| link.hardware).map(|link| (owner(link), link.carrier.to_vec())));
+    [stats, carrier]
 }
 
 fn request() -> Request {
@@ -96,7 +106,16 @@ fn request() -> Request {
 
 /// A device from the payload of an RTM_NEWLINK message.
 pub fn parse(payload: &[u8]) -> Option<Link> {
-    let mut link = Link { name: Vec::new(), stats: Vec::new(), sums_others: false };
+    let fixed = payload.get(..IFINFO)?;
+    let mut link = Link {
+        name: Vec::new(),
+        stats: Vec::new(),
+        sums_others: false,
+        index: u32::from_ne_bytes(*fixed[INDEX..].first_chunk()?),
+        hardware: u16::from_ne_bytes(*fixed[TYPE..].first_chunk()?) != ARPHRD_LOOPBACK,
+        carrier: [None; 2],
+    };
+    let count = |value: &[u8]| value.first_chunk().map(|word| u32::from_ne_bytes(*word).into());
     for (kind, value) in attributes(payload.get(IFINFO..)?) {
         match kind {
             IFLA_IFNAME => link.name = value.split(|&b| b == 0).next().unwrap_or_default().to_vec(),
@@ -108,7 +127,10 @@ pub fn parse(payload: &[u8]) -> Option<Link> {
                 let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
                 let name = kind.map(|(_, name)| name.split(|&b| b == 0).next().unwrap_or_default());
                 link.sums_others = name.is_some_and(|name| SUMS_OF_OTHERS.contains(&name));
+                link.hardware &= name.is_none_or(<[u8]>::is_empty);
             }
+            IFLA_CARRIER_UP_COUNT => link.carrier[0] = count(value),
+            IFLA_CARRIER_DOWN_COUNT => link.carrier[1] = count(value),
             _ => {}
         }
     }
@@ -148,14 +170,15 @@ mod tests {
     fn a_bond_only_adds_up_its_members() {
         let links =
             [parse(&message(b"bond0\0", &[1], b"bond\0")).unwrap(), parse(&message(b"eth0\0", &[1], b"")).unwrap()];
-        assert_eq!(sheet(&links).rows.len(), 1);
+        assert_eq!(rows(&links)[0].rows.len(), 1);
+        assert_eq!(links.map(|link| link.hardware), [false, true]);
     }
 
     #[test]
     fn this_kernel_knows_its_loopback() {
-        let (links, _) = start(&Host::Live).unwrap().wait().unwrap();
+        let (links, _) = read(&Host::Live).unwrap();
         let lo = links.iter().find(|link| link.name == b"lo").unwrap();
-        assert!(lo.stats.len() >= 24);
+        assert!(lo.stats.len() >= 24 && lo.index == 1 && !lo.hardware);
     }
 
     proptest! {

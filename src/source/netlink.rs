@@ -122,6 +122,11 @@ impl<'a> Client<'a> {
         Client { host, family, socket: None, buffer: Vec::new(), sequence: 0 }
     }
 
+    /// True if the answers come from a recording.
+    pub fn is_recorded(&self) -> bool {
+        self.host.is_recorded()
+    }
+
     /// Takes a dump. `each` gets the payload of every message and says whether it could read it; `again` is called when
     /// the dump starts over, so that what was gathered can be dropped.
     pub fn dump<S>(
@@ -239,7 +244,7 @@ impl<T> Pending<T> {
     }
 }
 
-fn late() -> io::Error {
+pub(super) fn late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", DEADLINE.as_secs()))
 }
 

@@ -8,10 +8,11 @@ mod messages;
 mod names;
 mod text;
 
+use super::ethtool::driver;
 use super::groups::DOORS;
 use super::owner::HELD;
 use super::tape::Reel;
-use messages::{link, rewrite, socket};
+use messages::{ethtool, link, rewrite, socket};
 use names::Names;
 
 /// Files that hold numbers, and words of the kernel's own; besides those in [`DOORS`].
@@ -24,6 +25,24 @@ const OF_DEVICES: [&str; 5] = [
     "proc/sys/net/ipv4/neigh/",
     "proc/sys/net/ipv6/neigh/",
 ];
+/// What drivers tell, a file for each device.
+const OF_DRIVERS: &str = ".ethtool/";
+/// Answers of ethtool, with the attribute that names the device, and one that is secret (the key of the hash that spreads
+/// packets over queues).
+const OF_ETHTOOL: [(&str, u16, Option<u16>); 10] = [
+    ("stats-get", 2, None),
+    ("pause-get", 1, None),
+    ("fec-get", 1, None),
+    ("linkstate-get", 1, None),
+    ("rings-get", 1, None),
+    ("channels-get", 1, None),
+    ("coalesce-get", 1, None),
+    ("linkmodes-get", 1, None),
+    ("features-get", 1, None),
+    ("rss-get", 1, Some(4)),
+];
+/// Answers that hold numbers only.
+const OF_NETDEV: [&str; 4] = ["qstats-get", "qstats-get-queue", "napi-get", "page-pool-stats-get"];
 /// Members of these folders that are no devices.
 const NO_DEVICES: [&str; 2] = ["all", "default"];
 /// A setting may hold numbers, lists of them, bitmaps, and the kernel's names for algorithms.
@@ -47,6 +66,12 @@ pub fn redact(samples: &mut [Reel]) -> Vec<String> {
             }
         }
         reel.notes.redacted = true;
+        // A source may be called after its device.
+        let read = std::mem::take(&mut reel.notes.read).into_iter();
+        let renamed = |(name, span): (String, _)| {
+            (String::from_utf8_lossy(&text::plain(name.as_bytes(), &mut names)).into_owned(), span)
+        };
+        reel.notes.read = read.map(renamed).collect();
         reel.notes.netns_name = reel.notes.netns_name.take().map(|name| names.netns(&name));
         // A namespace without a name was given by a path, or by a process.
         reel.notes.enter = reel.notes.netns_name.as_ref().map(|name| format!("ip netns exec {name}"));
@@ -75,6 +100,9 @@ fn rewritten(path: &str, bytes: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     match path {
         "proc/sys/kernel/hostname" => return Some(format!("{}\n", names.host(bytes.trim_ascii())).into()),
         ".netlink/route/getlink.bin" => return Some(rewrite(bytes, |payload| link(payload, names))),
+        "proc/interrupts" => return Some(text::plain(bytes, names)),
+        _ if path.starts_with(OF_DRIVERS) => return Some(driver::without_firmware(bytes)),
+        _ if path.starts_with(GENERIC) => return generic(path, bytes, names),
         _ if path.starts_with(".netlink/sock_diag/") => return Some(rewrite(bytes, |payload| socket(payload, names))),
         _ if path.starts_with("proc/sys/net/") || path.starts_with("sys/class/net/") => {
             let is_setting = bytes.iter().all(|byte| IN_SETTINGS.contains(byte));
@@ -91,8 +119,23 @@ fn rewritten(path: &str, bytes: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     }
 }
 
+const GENERIC: &str = ".netlink/generic/";
+
+/// What becomes of an answer about devices.
+fn generic(path: &str, bytes: &[u8], names: &mut Names) -> Option<Vec<u8>> {
+    let name = path.strip_prefix(GENERIC)?.strip_suffix(".bin")?;
+    if OF_NETDEV.contains(&name) {
+        return Some(rewrite(bytes, |payload| Some(payload.to_vec())));
+    }
+    let (_, header, secret) = OF_ETHTOOL.into_iter().find(|(known, ..)| *known == name)?;
+    Some(rewrite(bytes, |payload| ethtool(payload, names, header, secret)))
+}
+
 /// The path, with the device in it replaced.
 fn renamed(path: &str, names: &mut Names) -> String {
+    if let Some(device) = path.strip_prefix(OF_DRIVERS).and_then(|name| name.strip_suffix(".bin")) {
+        return format!("{OF_DRIVERS}{}.bin", names.device(device.as_bytes()));
+    }
     let Some(folder) = OF_DEVICES.iter().find(|folder| path.starts_with(**folder)) else { return path.into() };
     let rest = &path[folder.len()..];
     let (device, file) = rest.split_once('/').unwrap_or((rest, ""));
@@ -129,6 +172,7 @@ mod tests {
         let files = |uptime: &'static [u8]| {
             reel(&[
                 ("proc/uptime", uptime),
+                (".ethtool/wan0.bin", b""),
                 ("proc/sys/kernel/hostname", b"db-7.example.org\n"),
                 ("proc/sys/net/ipv4/conf/wan0/rp_filter", b"1\n"),
                 ("proc/sys/net/ipv4/conf/all/rp_filter", b"0\n"),
@@ -137,10 +181,13 @@ mod tests {
             ])
         };
         let mut samples = [files(b"1.00 2.00\n"), files(b"3.00 4.00\n")];
+        samples[0].notes.read.insert("driver statistics of wan0".into(), [1, 2]);
         assert!(redact(&mut samples).is_empty());
         let [before, after] = samples;
         assert_eq!(before.files.keys().collect::<Vec<_>>(), after.files.keys().collect::<Vec<_>>());
+        assert_eq!(before.notes.read.keys().collect::<Vec<_>>(), ["driver statistics of dev1"]);
         assert_eq!(after.files["proc/uptime"], b"3.00 4.00\n");
+        assert!(after.files.contains_key(".ethtool/dev1.bin"));
         assert_eq!(after.files["proc/sys/net/ipv4/conf/dev1/rp_filter"], b"1\n");
         assert_eq!(after.files["sys/class/net/dev1/queues/rx-0/rps_cpus"], b"00000000,00000003\n");
         assert_eq!(after.files["proc/sys/net/ipv4/conf/all/rp_filter"], b"0\n");

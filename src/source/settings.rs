@@ -1,12 +1,13 @@
-//! Settings below `/proc/sys` and `/sys`, as the calling thread's network namespace has them. Only [`set`] writes.
+//! Settings below `/proc/sys` and `/sys`, and those that ethtool shows, as the calling thread's network namespace has them. Only [`set`] writes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::{Host, sysfs, text};
+use super::{Host, ethtool, sysfs, text};
 use crate::model::{SettingFile, Settings, Tree};
 
 /// A setting has one line; what is longer is none.
@@ -17,18 +18,30 @@ const LONGEST: u64 = 4096;
 pub fn read(host: &Host, templates: impl Iterator<Item = SettingFile>) -> Settings {
     let mut settings = Settings::default();
     let mut trees = Trees { host, sysfs: None };
+    let mut blocks = BTreeSet::new();
     for template in templates {
+        if template.tree == Tree::Ethtool {
+            // One message for all devices has all settings of its kind.
+            blocks.extend(template.path.split('/').nth(2).map(str::to_owned));
+            continue;
+        }
         for path in trees.expand(&template) {
             if let Some(value) = trees.value(template.tree, &path) {
                 settings.insert(path, value);
             }
         }
     }
+    for block in &blocks {
+        ethtool::settings::read(host, block, &mut settings);
+    }
     settings
 }
 
 /// The present value, blanks normalised to one.
 pub fn value(file: &SettingFile) -> io::Result<String> {
+    if file.tree == Tree::Ethtool {
+        return ethtool::settings::value_at(&file.path);
+    }
     let mut bytes = Vec::new();
     open(file, OFlags::RDONLY)?.take(LONGEST).read_to_end(&mut bytes)?;
     Ok(text::one_blank(&bytes))
@@ -36,11 +49,17 @@ pub fn value(file: &SettingFile) -> io::Result<String> {
 
 /// Whether the value could be set, without setting it.
 pub fn writable(file: &SettingFile) -> io::Result<()> {
+    if file.tree == Tree::Ethtool {
+        return ethtool::settings::settable(&file.path);
+    }
     open(file, OFlags::WRONLY).map(drop)
 }
 
 /// Sets the value.
 pub fn set(file: &SettingFile, value: &str) -> io::Result<()> {
+    if file.tree == Tree::Ethtool {
+        return ethtool::settings::set(&file.path, value);
+    }
     // The kernel takes a value as a whole, in one write.
     open(file, OFlags::WRONLY)?.write_all(value.as_bytes())
 }
@@ -50,6 +69,8 @@ fn open(file: &SettingFile, flags: OFlags) -> io::Result<File> {
     let opened = match file.tree {
         Tree::Sysctl => rustix::fs::openat(CWD, format!("/proc/sys/{}", file.path), flags, Mode::empty())?,
         Tree::Sysfs => rustix::fs::openat(sysfs::root()?, &file.path, flags, Mode::empty())?,
+        Tree::Irq => rustix::fs::openat(CWD, format!("/proc/{}", file.path), flags, Mode::empty())?,
+        Tree::Ethtool => return Err(io::ErrorKind::Unsupported.into()),
     };
     Ok(File::from(opened))
 }
@@ -76,6 +97,11 @@ impl Trees<'_> {
             "DEV" => "",
             "rx-N" => "rx-",
             "tx-N" => "tx-",
+            "IRQ" => {
+                let names = self.names(tree, path).unwrap_or_default();
+                let number = |name: &&String| name.bytes().all(|b| b.is_ascii_digit());
+                return names.iter().filter(number).map(|name| join(name)).collect();
+            }
             name => return vec![join(name)],
         };
         let names = self.names(tree, path).unwrap_or_default();
@@ -108,13 +134,14 @@ impl Trees<'_> {
     fn below_root(&self, tree: Tree, path: &str) -> String {
         match tree {
             Tree::Sysctl => format!("proc/sys/{path}"),
-            Tree::Sysfs => format!("sys/{path}"),
+            Tree::Irq => format!("proc/{path}"),
+            Tree::Sysfs | Tree::Ethtool => format!("sys/{path}"),
         }
     }
 
     /// The root of the running kernel's sysfs, if that is what is wanted.
     fn live_sysfs(&mut self, tree: Tree) -> Option<io::Result<&OwnedFd>> {
-        if tree == Tree::Sysctl || self.host.is_recorded() {
+        if matches!(tree, Tree::Sysctl | Tree::Irq) || self.host.is_recorded() {
             return None;
         }
         let root = self.sysfs.get_or_insert_with(sysfs::root);
@@ -134,6 +161,14 @@ mod tests {
     fn every_device_and_queue_is_found() {
         let masks = all("class/net/DEV/queues/rx-N/rps_cpus");
         assert!(masks.get("class/net/lo/queues/rx-0/rps_cpus").is_some(), "{masks:?}");
+    }
+
+    #[test]
+    fn every_interrupt_is_found() {
+        let template = SettingFile { tree: Tree::Irq, path: "irq/IRQ/smp_affinity_list".into() };
+        let lists = read(&Host::Live, std::iter::once(template));
+        let irqs: Vec<&str> = lists.between("irq/", "/smp_affinity_list").map(|(irq, _)| irq).collect();
+        assert!(!irqs.is_empty() && irqs.iter().all(|irq| irq.parse::<u32>().is_ok()), "{irqs:?}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a parser finds: columns by name or by position, one row per label.
 
+use crate::model::Group;
+
 /// A table as it stood in the file.
 #[derive(Debug, Default, PartialEq)]
 pub struct Sheet<'a> {
@@ -33,4 +35,62 @@ pub enum Label<'a> {
     Cpu(u32),
     /// A device's name.
     Device(&'a [u8]),
+    /// A device's name, and the number of one of its receive queues.
+    RxQueue(&'a [u8], u32),
+    /// A device's name, and the number of one of its transmit queues.
+    TxQueue(&'a [u8], u32),
+    /// A device's name, and that of one of its interrupts.
+    Vector(&'a [u8], &'a [u8]),
+}
+
+/// A table of devices or their queues, as it was gathered from the messages of a dump.
+#[derive(Debug, PartialEq)]
+pub struct Rows {
+    /// Which table.
+    pub group: &'static Group,
+    /// The names of the columns.
+    pub columns: &'static [&'static str],
+    /// Whose row, and its cells in the order of the columns.
+    pub rows: Vec<(Owner, Vec<Option<u64>>)>,
+}
+
+/// Whose row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// A device, by name.
+    Device(Vec<u8>),
+    /// A receive queue of a device.
+    RxQueue(Vec<u8>, u32),
+    /// A transmit queue of a device.
+    TxQueue(Vec<u8>, u32),
+    /// An interrupt of a device, by name.
+    Vector(Vec<u8>, Vec<u8>),
+}
+
+impl Rows {
+    /// A table that has no row yet.
+    pub fn new(group: &'static Group, columns: &'static [&'static str]) -> Self {
+        Rows { group, columns, rows: Vec::new() }
+    }
+
+    /// As a sheet.
+    pub fn sheet(&self) -> Sheet<'_> {
+        Sheet {
+            columns: self.columns.iter().map(|name| name.as_bytes()).collect(),
+            rows: self.rows.iter().map(|(owner, cells)| owner.row(cells)).collect(),
+            ..Sheet::default()
+        }
+    }
+}
+
+impl Owner {
+    fn row(&self, cells: &[Option<u64>]) -> SheetRow<'_> {
+        let label = match self {
+            Owner::Device(name) => Label::Device(name),
+            Owner::RxQueue(name, number) => Label::RxQueue(name, *number),
+            Owner::TxQueue(name, number) => Label::TxQueue(name, *number),
+            Owner::Vector(name, vector) => Label::Vector(name, vector),
+        };
+        SheetRow { label, cells: cells.to_vec() }
+    }
 }

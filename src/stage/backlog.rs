@@ -7,8 +7,9 @@ mod spread;
 mod tunnel;
 
 use crate::counters;
-use crate::model::{Flow, Knob, Memory, Place, Reason, Risk, Scope, Stage, Unit};
+use crate::model::{Counter, Flow, Knob, Memory, Place, Reason, Risk, Scope, Stage, Unit};
 use crate::source::groups::{LINK, SOFTNET};
+use crate::stage::{driver_rx, ring};
 
 counters! {
     /// Packets that a CPU took through the receive path, after GRO. A VLAN or a bond takes a packet through twice.
@@ -36,8 +37,11 @@ counters! {
     /// wanted them (then it is no loss). Some drivers add losses of their own. Read with `softnet.dropped`, which says how
     /// many the backlog lost. net/core/dev.c dev_core_stats_rx_dropped_inc().
     RX_DROPPED = LINK.total("rx_dropped", Unit::Packets).same_loss("backlog")
-        .flow(Flow::LostUpTo { at: "backlog", limit: &DROPPED, rest: "ingress" });
+        .flow(Flow::LostUpTo { at: "backlog", limit: &DROPPED, rest: "ingress", apart: NIC_DROPS });
 }
+
+/// What drivers lose and add to `link.rx_dropped`.
+static NIC_DROPS: &[&Counter] = &[&ring::RING_DROPPED, &ring::RING_EMPTY, &driver_rx::DRIVER_DROPS];
 
 static MAX_BACKLOG: Knob = Knob {
     id: "net.core.netdev_max_backlog",

@@ -1,80 +1,44 @@
 //! R5, driver poll: buffers become skbs, XDP programs run.
 
-use crate::model::{Example, Finding, Incident, Observed, Reason, Rule, Scope, Severity, Stage, Threshold};
+mod memory;
+mod xdp;
 
-static XDP: Rule = Rule {
-    id: "xdp-exceptions",
-    title: "An XDP program failed, and the frames it was to judge are lost",
-    explain: "An XDP program may drop a frame on purpose (XDP_DROP): that is no exception. It is one if the program aborts \
-              (XDP_ABORTED), gives a verdict that does not exist, or sends the frame on to a device, CPU or socket that can't \
-              take it. The frame is lost before the stack sees it, so no counter of IP knows of it; some drivers count it \
-              as xdp_drops or xdp_err.",
-    triggers: &[],
-    seen: &[EXCEPTION, REDIRECT],
-    knobs: &[],
-    thresholds: &[Threshold {
-        key: "info_below_per_second",
-        default: 1.0,
-        help: "frames/s below which it is noise; own",
-    }],
-    fires: exceptions,
-    examples: &[
-        Example {
-            what: "40 frames in a second",
-            severity: Some(Severity::Warning),
-            observed: || failed(EXCEPTION, 40),
-        },
-        Example {
-            what: "one frame in ten seconds",
-            severity: Some(Severity::Info),
-            observed: || {
-                let mut seen = failed(REDIRECT, 1);
-                seen.changes.seconds = Some(10.0);
-                seen
-            },
-        },
-        Example {
-            what: "the program drops frames on purpose",
-            severity: None,
-            observed: || Observed::quiet().with_drops(crate::model::Drop::example("XDP", 100)),
-        },
-    ],
-};
+use crate::counters;
+use crate::model::{Flow, Reason, Stage, Unit};
+use crate::source::groups::{NIC, NIC_QUEUE, PAGE_POOL, QSTATS};
 
-/// The hooks that see it (include/trace/events/xdp.h).
-const EXCEPTION: &str = "xdp_exception";
-const REDIRECT: &str = "xdp_redirect_err";
-
-fn failed(hook: &str, count: u64) -> Observed {
-    Observed::quiet().with_incident(Incident::example(hook, count))
-}
-
-fn exceptions(seen: &Observed, rule: &Rule) -> Vec<Finding> {
-    let incidents = || seen.probed.iter().flat_map(|probed| &probed.incidents);
-    let ours = || incidents().filter(|incident| [EXCEPTION, REDIRECT].contains(&incident.hook.as_str()));
-    let lost = ours().map(|incident| incident.count).fold(0, u64::saturating_add);
-    if lost == 0 {
-        return Vec::new();
-    }
-    let noise = seen.threshold(rule, "info_below_per_second");
-    let severity = if seen.rate(lost).is_some_and(|rate| rate < noise) { Severity::Info } else { Severity::Warning };
-    let mut devices: Vec<&str> = ours().filter_map(|incident| incident.device.as_deref()).collect();
-    devices.sort_unstable();
-    devices.dedup();
-    let on = if devices.is_empty() { String::new() } else { format!(" on {}", devices.join(", ")) };
-    let mut finding = Finding::new(rule, severity, Scope::Device, lost, format!("the XDP program{on} failed"));
-    for hook in [EXCEPTION, REDIRECT] {
-        let count = ours().filter(|incident| incident.hook == hook).map(|incident| incident.count).sum();
-        if count > 0 {
-            finding.evidence.push(seen.probe_evidence(hook, count, Some(noise)));
-        }
-    }
-    finding.no_setting_helps = Some(
-        "the program, or where it sends frames, is at fault: 'bpftool net' shows which it is, and only its author can \
-         mend it"
-            .into(),
-    );
-    vec![finding]
+counters! {
+    /// Frames that the driver itself threw away, and counts in `link.rx_dropped`: 'drv dropped rx total' (vmxnet3),
+    /// rxN_drops (virtio_net). What an XDP program dropped on purpose is taken out.
+    /// drivers/net/virtio_net.c virtnet_stats().
+    DRIVER_DROPS = NIC.total("rx_driver_drops", Unit::WirePackets).flow(Flow::Lost { at: "driver_rx" });
+    /// The same for one queue. drivers/net/virtio_net.c virtnet_rq_stats_desc.
+    QUEUE_DRIVER_DROPS = NIC_QUEUE.total("rx_driver_drops", Unit::WirePackets);
+    /// Times that the driver got no memory for a buffer or an skb, by its own names: alloc_rx_page_failed (ixgbe),
+    /// rx_queue_N_alloc_failed (igb), page_alloc_fail (ena), 'rx buf alloc fail' (vmxnet3). It may succeed the next time
+    /// without a loss. drivers/net/ethernet/intel/ixgbe/ixgbe_ethtool.c and others.
+    ALLOC_FAILED = NIC.total("rx_alloc_failed", Unit::Events);
+    /// The same for one queue. drivers/net/ethernet/intel/igb/igb_ethtool.c and others.
+    QUEUE_ALLOC_FAILED = NIC_QUEUE.total("rx_alloc_failed", Unit::Events);
+    /// Times that no memory was to be had for a receive buffer or an skb; mostly the same as `nic.rx_alloc_failed`.
+    /// include/net/netdev_queues.h struct netdev_queue_stats_rx.
+    QSTATS_ALLOC_FAIL = QSTATS.total("rx-alloc-fail", Unit::Events);
+    /// Frames that an XDP program dropped on purpose (XDP_DROP). Not a loss.
+    /// drivers/net/virtio_net.c virtnet_rq_stats_desc and others.
+    XDP_DROPS = NIC.total("rx_xdp_drops", Unit::WirePackets);
+    /// The same for one queue. drivers/net/virtio_net.c virtnet_rq_stats_desc and others.
+    QUEUE_XDP_DROPS = NIC_QUEUE.total("rx_xdp_drops", Unit::WirePackets);
+    /// Pages for receive buffers that were taken from the pool's own stock, as it should be.
+    /// net/core/page_pool.c __page_pool_get_cached(), since 5.18, if the kernel counts them.
+    POOL_FAST = PAGE_POOL.total("alloc-fast", Unit::Events);
+    /// Pages for receive buffers that had to be asked of the page allocator. That is slow.
+    /// net/core/page_pool.c __page_pool_alloc_netmems_slow().
+    POOL_SLOW = PAGE_POOL.total("alloc-slow", Unit::Events);
+    /// Times that the pool's ring of returned pages was empty. net/core/page_pool.c page_pool_refill_alloc_cache().
+    POOL_EMPTY = PAGE_POOL.total("alloc-empty", Unit::Events);
+    /// Pages that came back to a pool that was full, and went to the page allocator.
+    /// net/core/page_pool.c page_pool_put_unrefed_netmem().
+    POOL_FULL = PAGE_POOL.total("recycle-ring-full", Unit::Events);
 }
 
 static REASONS: &[Reason] = &[
@@ -99,7 +63,7 @@ static REASONS: &[Reason] = &[
     ),
 ];
 
-/// R5. What is counted here is each driver's own business and comes by ethtool.
+/// R5.
 pub static STAGE: Stage = Stage {
     id: "driver_rx",
     title: "driver and XDP",
@@ -109,8 +73,8 @@ pub static STAGE: Stage = Stage {
     chapter: include_str!("chapter/driver_rx.md"),
     fed_by: None,
     queues_in_sockets: false,
-    counters: &[],
+    counters: COUNTERS,
     reasons: REASONS,
-    rules: &[&XDP],
-    knobs: &[],
+    rules: &[&memory::FAILS, &xdp::XDP],
+    knobs: memory::KNOBS,
 };

@@ -1,8 +1,10 @@
 //! R6, GRO: segments of one flow are merged before the stack sees them.
 
+mod knobs;
+
 use crate::counters;
-use crate::model::{Knob, Memory, Place, Risk, Scope, Stage, Unit};
-use crate::source::groups::{IP_EXT, IP6};
+use crate::model::{Stage, Unit};
+use crate::source::groups::{IP_EXT, IP6, QSTATS};
 
 counters! {
     /// IPv4 packets without ECN, as they were on the wire. With the other three: divided by `Ip.InReceives` this tells
@@ -24,42 +26,12 @@ counters! {
     /// IPv6 packets that a router marked instead of dropping them: congestion on the way.
     /// net/ipv6/ip6_input.c ip6_rcv_core().
     IN6_CE = IP6.total("InCEPkts", Unit::WirePackets);
+    /// Packets that the device itself had merged of several frames. include/net/netdev_queues.h
+    /// struct netdev_queue_stats_rx.
+    HW_GRO_PACKETS = QSTATS.total("rx-hw-gro-packets", Unit::Packets);
+    /// Frames that the device merged into others. include/net/netdev_queues.h struct netdev_queue_stats_rx.
+    HW_GRO_WIRE = QSTATS.total("rx-hw-gro-wire-packets", Unit::WirePackets);
 }
-
-static FLUSH_TIMEOUT: Knob = Knob {
-    id: "gro_flush_timeout",
-    place: Place::Sysfs("class/net/DEV/gro_flush_timeout"),
-    scope: Scope::Device,
-    unit: "ns",
-    range: 0..=1_000_000_000,
-    default: "0",
-    help: "How long merged segments may wait for more of their flow, and, with napi_defer_hard_irqs, how long the \
-           device's interrupt stays off after a poll.",
-    formula: "20000 to 50000, with napi_defer_hard_irqs at 1 or 2",
-    risk: Risk::Medium,
-    harm: "every packet may be that much later",
-    takes_effect: "at once",
-    waits: false,
-    memory: Memory::Kernel,
-    keep: "a udev rule",
-};
-
-static DEFER_HARD_IRQS: Knob = Knob {
-    id: "napi_defer_hard_irqs",
-    place: Place::Sysfs("class/net/DEV/napi_defer_hard_irqs"),
-    scope: Scope::Device,
-    unit: "polls",
-    range: 0..=2_147_483_647,
-    default: "0",
-    help: "How many polls that found nothing, gro_flush_timeout apart, before the device's interrupt is switched on again.",
-    formula: "1 or 2",
-    risk: Risk::Medium,
-    harm: "without gro_flush_timeout nothing; with it, more latency and more polling",
-    takes_effect: "at once",
-    waits: false,
-    memory: Memory::Kernel,
-    keep: "a udev rule",
-};
 
 /// R6.
 pub static STAGE: Stage = Stage {
@@ -74,5 +46,5 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     reasons: &[],
     rules: &[],
-    knobs: &[&FLUSH_TIMEOUT, &DEFER_HARD_IRQS],
+    knobs: knobs::ALL,
 };

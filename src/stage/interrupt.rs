@@ -1,14 +1,19 @@
 //! R3, hard interrupt: the device says that frames are waiting.
 
+mod knobs;
+
 use crate::counters;
 use crate::model::{Stage, Unit};
-use crate::source::groups::{CPU, STAT};
+use crate::source::groups::{CPU, INTERRUPTS, STAT};
 
 counters! {
     /// Interrupts of all kinds since boot, on all CPUs. fs/proc/stat.c show_stat().
     INTR = STAT.total("intr", Unit::Events);
     /// Time that a CPU spent in hard interrupts. fs/proc/stat.c show_stat(), 6th time of the line; in 1/USER_HZ s.
     IRQ = CPU.total("irq", Unit::Ticks).column(5);
+    /// Interrupts of one vector of a network card, on all CPUs. Mostly each queue has a vector of its own; far fewer
+    /// interrupts than frames is how it should be. kernel/irq/proc.c show_interrupts().
+    VECTOR = INTERRUPTS.total("count", Unit::Events);
 }
 
 /// R3.
@@ -24,5 +29,5 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     reasons: &[],
     rules: &[],
-    knobs: &[],
+    knobs: knobs::ALL,
 };

@@ -1,8 +1,17 @@
 //! R2, receive ring: the device writes frames into buffers that the kernel has put out for it.
 
+mod knobs;
+mod overflow;
+mod policy;
+
+pub use knobs::{CHANNELS_COMBINED, RING_RX};
+pub use overflow::{lost_at, relieve};
+
 use crate::counters;
 use crate::model::{Flow, Stage, Unit};
-use crate::source::groups::LINK;
+use crate::source::groups::{LINK, NIC, NIC_QUEUE, QSTATS, QSTATS_QUEUE};
+use crate::stage::backlog::RX_DROPPED;
+use crate::stage::driver_rx::XDP_DROPS;
 
 counters! {
     /// Frames that the device threw away because the kernel had put out no empty buffer. The CPU came too late, or the
@@ -16,6 +25,46 @@ counters! {
     /// An old name for frames that found no room; drivers differ. Often the same frames as `link.rx_missed_errors`.
     /// include/uapi/linux/if_link.h struct rtnl_link_stats64.
     RX_OVER_ERRORS = LINK.total("rx_over_errors", Unit::WirePackets).same_loss("ring");
+    /// Frames lost for want of a buffer, by the driver's own counters: rx_missed_errors, rx_no_dma_resources,
+    /// rx_queue_N_drops (igb, ixgbe), rx_out_of_buffer (mlx5), 'pkts rx OOB' (vmxnet3), rx_queue_drop_cnt (gve). Most
+    /// drivers also add them to `link.rx_missed_errors`. drivers/net/ethernet/intel/igb/igb_ethtool.c and others.
+    RING_FULL = NIC.total("rx_ring_full", Unit::WirePackets).same_loss("ring")
+        .flow(Flow::LostBeyond { at: "ring", known: &RX_MISSED_ERRORS, with: None });
+    /// Frames lost for want of a buffer or of memory in the device, of drivers that add them to `link.rx_dropped`:
+    /// port.rx_discards (i40e), rx_dropped.nic (ice), rx_discards_phy (mlx5).
+    /// drivers/net/ethernet/mellanox/mlx5/core/en_main.c mlx5e_get_stats() and others.
+    RING_DROPPED = NIC.total("rx_ring_dropped", Unit::WirePackets).same_loss("ring")
+        .flow(Flow::LostBeyond { at: "ring", known: &RX_MISSED_ERRORS, with: Some(&RING_FULL) });
+    /// Times that the driver found a ring without an empty buffer: rx_empty_rx_ring (ena). Frames that came meanwhile are
+    /// lost, and only `link.rx_dropped` counts them. drivers/net/ethernet/amazon/ena/ena_netdev.c
+    /// check_for_empty_rx_ring().
+    RING_EMPTY = NIC.total("rx_ring_empty", Unit::Events)
+        .flow(Flow::LostAsIn { at: "ring", counted: &RX_DROPPED, less: &XDP_DROPS });
+    /// Frames that a cloud's network dropped or held back because this machine exceeded what its size may use: bandwidth,
+    /// packets a second, tracked connections (*_allowance_exceeded of ena).
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    RATE_LIMITED = NIC.total("rate_limited", Unit::WirePackets);
+    /// What a driver that is not known here may have lost, by the sound of its counters' names. Never added to anything.
+    /// net/ethtool/ioctl.c ethtool_get_stats().
+    GUESSED = NIC.total("rx_guessed_drops", Unit::WirePackets);
+    /// The same as `nic.rx_ring_full`, for one queue. drivers/net/ethernet/intel/igb/igb_ethtool.c and others.
+    QUEUE_RING_FULL = NIC_QUEUE.total("rx_ring_full", Unit::WirePackets).same_loss("ring");
+    /// The same as `nic.rx_ring_empty`, for one queue. drivers/net/ethernet/amazon/ena/ena_netdev.c
+    /// check_for_empty_rx_ring().
+    QUEUE_RING_EMPTY = NIC_QUEUE.total("rx_ring_empty", Unit::Events);
+    /// Frames that reached the device and never left it, for whatever reason: no buffer, a filter, a rate limit. Few drivers
+    /// tell. include/net/netdev_queues.h struct netdev_queue_stats_rx.
+    HW_DROPS = QSTATS.total("rx-hw-drops", Unit::WirePackets).same_loss("ring");
+    /// Of `qstats.rx-hw-drops`, those that found no buffer. include/net/netdev_queues.h struct netdev_queue_stats_rx.
+    HW_OVERRUNS = QSTATS.total("rx-hw-drop-overruns", Unit::WirePackets).same_loss("ring");
+    /// Of `qstats.rx-hw-drops`, those that exceeded a rate limit that the device was given.
+    /// include/net/netdev_queues.h struct netdev_queue_stats_rx.
+    HW_RATELIMITS = QSTATS.total("rx-hw-drop-ratelimits", Unit::WirePackets).same_loss("ring");
+    /// Frames that a receive queue took in: whether the device spreads them evenly.
+    /// include/net/netdev_queues.h struct netdev_queue_stats_rx.
+    QUEUE_PACKETS = QSTATS_QUEUE.total("rx-packets", Unit::WirePackets);
+    /// The same as `qstats.rx-hw-drop-overruns`, for one queue. include/net/netdev_queues.h struct netdev_queue_stats_rx.
+    QUEUE_OVERRUNS = QSTATS_QUEUE.total("rx-hw-drop-overruns", Unit::WirePackets).same_loss("ring");
 }
 
 /// R2.
@@ -30,6 +79,6 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: &[],
-    rules: &[],
-    knobs: &[],
+    rules: &[&overflow::OVERFLOW, &policy::POLICY],
+    knobs: knobs::ALL,
 };

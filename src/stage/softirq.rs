@@ -1,5 +1,8 @@
 //! R4, receive softirq: the kernel polls the rings that have something.
 
+mod budget;
+mod knobs;
+
 use crate::counters;
 use crate::model::{Stage, Unit};
 use crate::source::groups::{CPU, PRESSURE_CPU, PRESSURE_IRQ, SOFTIRQS, SOFTNET};
@@ -36,6 +39,6 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: &[],
-    rules: &[],
-    knobs: &[],
+    rules: &[&budget::EXHAUSTED],
+    knobs: knobs::ALL,
 };

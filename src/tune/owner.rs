@@ -70,6 +70,8 @@ pub fn owners(etc: &Path, knob: &str, file: &SettingFile) -> Vec<Owner> {
     let mut owners = match file.tree {
         Tree::Sysctl => sysctl_files(etc, knob),
         Tree::Sysfs => udev_files(etc, file),
+        // systemd.link files say what a device is to have, not which: they are not looked through.
+        Tree::Ethtool | Tree::Irq => Vec::new(),
     };
     if file.tree == Tree::Sysctl {
         owners.extend(tuned(etc, knob));

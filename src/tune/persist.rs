@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::Step;
-use crate::model::Tree;
+use crate::model::{Tree, ethtool};
 
 const HEAD: &str = "# Written by netstat-deep; 'netstat-deep revert' removes what it wrote.\n";
 /// Sysctls that are there only once a module is loaded: systemd-modules-load(8) does it before systemd-sysctl(8).
@@ -76,6 +76,7 @@ fn lines(step: &Step, file: Kept) -> Vec<String> {
     match (file, step.file.tree) {
         (Kept::Sysctls, Tree::Sysctl) => vec![format!("{} = {}", step.knob, step.to)],
         (Kept::Rules, Tree::Sysfs) => rule(step).into_iter().collect(),
+        (Kept::Rules, Tree::Ethtool) => call(step).into_iter().collect(),
         (Kept::Modules, Tree::Sysctl) => {
             let needed = MODULES.iter().filter(|(key, _)| step.knob.starts_with(key));
             needed.map(|(_, module)| (*module).to_owned()).collect()
@@ -86,7 +87,8 @@ fn lines(step: &Step, file: Kept) -> Vec<String> {
 
 /// What a line sets: all of it but the value.
 fn target(line: &str) -> &str {
-    line.rsplit_once('=').map_or(line, |(target, _)| target)
+    let before = if line.contains("RUN+=") { ' ' } else { '=' };
+    line.rsplit_once(before).map_or(line, |(target, _)| target)
 }
 
 /// `class/net/eth0/queues/rx-0/rps_cpus` as a rule for when the device appears, or gets its name. None for a device whose name a rule
@@ -96,6 +98,16 @@ fn rule(step: &Step) -> Option<String> {
     let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
     (plain(device) && plain(attribute)).then(|| {
         format!("ACTION==\"add|move\", SUBSYSTEM==\"net\", KERNEL==\"{device}\", ATTR{{{attribute}}}=\"{}\"", step.to)
+    })
+}
+
+/// `ethtool/eth0/rings/rx` as a rule that calls ethtool when the device appears, or gets its name.
+fn call(step: &Step) -> Option<String> {
+    let (device, _) = step.file.path.strip_prefix("ethtool/")?.split_once('/')?;
+    let command = ethtool(&step.file.path, &step.to)?;
+    let plain = device.chars().all(|c| c.is_ascii_alphanumeric() || "._-:@".contains(c));
+    plain.then(|| {
+        format!("ACTION==\"add|move\", SUBSYSTEM==\"net\", KERNEL==\"{device}\", RUN+=\"/usr/sbin/{command}\"")
     })
 }
 
@@ -182,6 +194,25 @@ mod tests {
         let text = fs::read_to_string(udev_file(etc.path())).unwrap();
         assert!(text.contains("KERNEL==\"eth0\", ATTR{queues/rx-0/rps_cpus}=\"2\""), "{text}");
         forget(etc.path(), &steps).unwrap();
+        assert!(!udev_file(etc.path()).exists());
+    }
+
+    #[test]
+    fn what_ethtool_sets_becomes_a_rule_that_calls_it() {
+        let etc = tempfile::tempdir().unwrap();
+        let (mut change, _) = change(&["ring.rx", "ring.tx", "ring.rx"]);
+        for (step, path) in change.steps.iter_mut().zip(["eth0/rings/rx", "eth0/rings/tx", "e'th/rings/rx"]) {
+            step.file = SettingFile { tree: Tree::Ethtool, path: format!("ethtool/{path}") };
+        }
+        let text = || fs::read_to_string(udev_file(etc.path())).unwrap();
+        keep(etc.path(), &change.steps.iter().collect::<Vec<_>>()).unwrap();
+        assert!(text().contains("KERNEL==\"eth0\", RUN+=\"/usr/sbin/ethtool -G eth0 rx 2\""), "{}", text());
+        assert!(text().contains("-G eth0 tx 2") && !text().contains("e'th"), "{}", text());
+        // A later change of the same ring takes the place of the first.
+        change.steps[0].to = "4".into();
+        keep(etc.path(), &[&change.steps[0]]).unwrap();
+        assert!(text().contains("rx 4") && !text().contains("rx 2") && text().contains("tx 2"), "{}", text());
+        forget(etc.path(), &change.steps.iter().collect::<Vec<_>>()).unwrap();
         assert!(!udev_file(etc.path()).exists());
     }
 

@@ -21,6 +21,7 @@ impl Counters {
             all.devices(&net("dev")?);
             let softnet = net("softnet_stat")?;
             all.column("softnet.dropped", &softnet, 1, 0);
+            all.column("softnet.time_squeeze", &softnet, 2, 0);
             all.column("softnet.flow_limit_count", &softnet, 10, 0);
             all.socket_drops(&net("udp")?);
             // Absent on a kernel without connection tracking, or without its /proc files.

@@ -61,6 +61,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("loops::ipfrag_high_thresh", HERE, |_| closed_loop(None, ipfrag_high_thresh)),
         Case::new("loops::flow_limit_cpu_bitmap", STEERED, |_| closed_loop(Some("1"), flow_limit)),
         Case::new("loops::nf_conntrack_buckets", TRACKED, |_| closed_loop(Some("512"), conntrack_buckets)),
+        Case::new("loops::netdev_budget", MACHINE, |_| closed_loop(Some("1"), netdev_budget)),
         Case::new("loops::rps_cpus", &[Need::Namespaces, Need::Nft, Need::TwoCpus], |_| closed_loop(None, rps_cpus)),
     ]
 }
@@ -313,6 +314,24 @@ fn conntrack_buckets(lab: &Lab) -> Outcome<Fault> {
         remembers: Duration::from_secs(2),
         victim: Box::new(move |lab| greedy(lab, &local)),
         drive: Box::new(move |_| conntrack::flows(&mut sender, 50).map(drop)),
+    })
+}
+
+/// Every run of the softirq that takes a packet stops with its budget used up.
+fn netdev_budget(lab: &Lab) -> Outcome<Fault> {
+    let local = Family::V4.server(PORT).to_string();
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "any"])?;
+    let address = local.clone();
+    Ok(Fault {
+        counter: "softnet.time_squeeze",
+        setting: "net/core/netdev_budget",
+        waits: false,
+        remembers: Duration::ZERO,
+        victim: Box::new(move |lab| greedy(lab, &address)),
+        drive: Box::new(move |reader| {
+            sender.ask(&format!("send {local} 100 100 100"))?;
+            reader.ask("drain").map(drop)
+        }),
     })
 }
 

@@ -19,7 +19,7 @@
 //!
 //! Faults, one file a rule:
 //! - `udp_buffer`, `accept_queue`, `syn_queue`, `listen_drops`, `tcp_receive`, `tcp_memory`,
-//!   `backlog`, `conntrack`, `rp_filter`
+//!   `backlog`, `poll_budget`, `conntrack`, `rp_filter`
 //! - `strays`, `fragments`, `udp_loss`: a few rules each, of packets that make no sense or that nobody asked for
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
@@ -51,6 +51,7 @@ mod namespaces;
 mod need;
 mod observe;
 mod places;
+mod poll_budget;
 mod process;
 mod quiet;
 mod record;
@@ -108,6 +109,7 @@ fn test() {
         drops::cases(),
         tune::cases(),
         confirm::cases(),
+        poll_budget::cases(),
         loops::cases(),
         verdicts::cases(),
         refusals::cases(),

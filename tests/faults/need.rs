@@ -10,6 +10,7 @@ pub enum Need {
     /// Root, the `ip` tool, and a kernel that makes namespaces and veth pairs.
     Namespaces,
     Nft,
+    Ethtool,
     /// iptables over nftables.
     Iptables,
     /// iptables of the old kind.
@@ -19,7 +20,6 @@ pub enum Need {
     Conntrack,
     TwoCpus,
     Strace,
-    Ethtool,
     /// A memory cgroup that limits TCP by itself (version 1).
     TcpCgroup,
     /// A kernel that takes our programs, and describes its types for them.
@@ -40,12 +40,12 @@ impl Machine {
         let found = [
             (Need::Namespaces, namespaces()),
             (Need::Nft, nft()),
+            (Need::Ethtool, has_tool("ethtool", "--version")),
             (Need::Iptables, has_tool("iptables-nft", "--version")),
             (Need::OldIptables, old_iptables()),
             (Need::Clang, has_tool("clang", "--version")),
             (Need::Conntrack, conntrack()),
             (Need::TwoCpus, two_cpus()),
-            (Need::Ethtool, has_tool("ethtool", "--version")),
             (Need::Strace, has_tool("strace", "-V")),
             (Need::TcpCgroup, tcp_cgroup()),
             (Need::Bpf, bpf()),

@@ -20,17 +20,20 @@ pub const CONNTRACK: &str = ".netlink/netfilter/ct_stats_cpu.bin";
 /// Where a tree keeps how many flows there are.
 pub const CONNTRACK_FILL: &str = ".netlink/netfilter/ct_stats.bin";
 
-/// A device: struct ifinfomsg, then IFLA_IFNAME (3), IFLA_STATS64 (23) and IFLA_LINKINFO (18) with IFLA_INFO_KIND (1).
+/// A device: struct ifinfomsg, then IFLA_IFNAME (3), IFLA_STATS64 (23), IFLA_LINKINFO (18) with IFLA_INFO_KIND (1), and
+/// IFLA_CARRIER_DOWN_COUNT (48). Hardware has no kind.
 pub struct Link<'a> {
     pub name: &'a [u8],
     pub kind: &'a [u8],
     /// In the order of struct rtnl_link_stats64: 0 rx_packets, 6 rx_dropped, 15 rx_missed_errors.
     pub stats: [u64; 25],
+    /// How often it lost its carrier.
+    pub carrier: u32,
 }
 
 impl<'a> Link<'a> {
     pub fn new(name: &'a [u8]) -> Self {
-        Link { name, kind: b"veth", stats: [0; 25] }
+        Link { name, kind: b"veth", stats: [0; 25], carrier: 0 }
     }
 
     pub fn stat(mut self, at: usize, value: u64) -> Self {
@@ -41,7 +44,9 @@ impl<'a> Link<'a> {
     fn payload(&self) -> Vec<u8> {
         let stats: Vec<u8> = self.stats.iter().flat_map(|value| value.to_ne_bytes()).collect();
         let kind = attribute(1, &[self.kind, b"\0"].concat());
-        [vec![0; 16], attribute(3, &[self.name, b"\0"].concat()), attribute(23, &stats), attribute(18, &kind)].concat()
+        let kind = if self.kind.is_empty() { Vec::new() } else { attribute(18, &kind) };
+        let carrier = attribute(48, &self.carrier.to_ne_bytes());
+        [vec![0; 16], attribute(3, &[self.name, b"\0"].concat()), attribute(23, &stats), kind, carrier].concat()
     }
 }
 
@@ -93,6 +98,29 @@ pub fn conntrack(cpus: &[&[(u16, u32)]]) -> Vec<u8> {
     stream(IPCTNL_MSG_CT_GET_STATS_CPU, cpus.iter().enumerate().map(payload))
 }
 
+/// One device's answer of ethtool, and the end of the dump: struct genlmsghdr, the header (1) with the device's name (2), and
+/// whatever follows.
+pub fn generic(device: &[u8], attributes: &[u8]) -> Vec<u8> {
+    let header = attribute(1, &attribute(2, &[device, b"\0"].concat()));
+    stream(32, std::iter::once([vec![0; 4], header, attributes.to_vec()].concat()))
+}
+
+/// A driver's name and statistics: struct ethtool_drvinfo, struct ethtool_gstrings, struct ethtool_stats.
+pub fn driver(driver: &str, statistics: &[(&[u8], u64)]) -> Vec<u8> {
+    let mut bytes = vec![0; 196];
+    bytes[4..4 + driver.len()].copy_from_slice(driver.as_bytes());
+    let count = u32::try_from(statistics.len()).unwrap();
+    bytes.extend([0x1b, 1, count].map(u32::to_ne_bytes).concat());
+    for (name, _) in statistics {
+        let end = bytes.len() + 32;
+        bytes.extend(*name);
+        bytes.resize(end, 0);
+    }
+    bytes.extend([0x1d, count].map(u32::to_ne_bytes).concat());
+    bytes.extend(statistics.iter().flat_map(|(_, value)| value.to_ne_bytes()));
+    bytes
+}
+
 fn stream(kind: u16, payloads: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     let mut bytes: Vec<u8> = payloads.flat_map(|payload| message(kind, &payload)).collect();
     bytes.extend(message(NLMSG_DONE, &[0; 4]));
@@ -110,7 +138,7 @@ fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
     padded(bytes)
 }
 
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = u16::try_from(4 + value.len()).unwrap().to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(value);

@@ -24,6 +24,26 @@ pub fn lacking() -> Option<String> {
     Ground::new().err().map(|trouble| format!("no namespaces with a veth pair: {trouble}"))
 }
 
+/// A network card of this machine whose driver has statistics.
+pub fn card() -> Option<String> {
+    let names = std::fs::read_dir("/sys/class/net").ok()?.flatten().map(|entry| entry.file_name());
+    let names = names.filter_map(|name| name.into_string().ok());
+    let hardware = names.filter(|name| std::path::Path::new("/sys/class/net").join(name).join("device").exists());
+    let has_statistics = |name: &String| {
+        let output = Command::new("ethtool").args(["-S", name]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    hardware.into_iter().find(has_statistics)
+}
+
+/// Why what is asked of `ethtool` can't be compared.
+pub fn no_card() -> Option<String> {
+    match Command::new("ethtool").arg("--version").output() {
+        Err(_) => Some("needs the tool ethtool".into()),
+        Ok(_) => card().is_none().then(|| "needs a network card whose driver has statistics".into()),
+    }
+}
+
 /// The two namespaces, deleted when dropped.
 pub struct Ground {
     pub server: String,

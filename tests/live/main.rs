@@ -1,10 +1,11 @@
-//! The program against the tools that operators use now, on the running kernel, in the same second: `nstat`, `ip -s` and
-//! `ss` read the same counters, so every value must agree. Each of them runs before and after the program: what did not
+//! The program against the tools that operators use now, on the running kernel, in the same second: `nstat`, `ip -s`,
+//! `ss` and `ethtool` read the same counters, so every value must agree. Each of them runs before and after the program: what did not
 //! move between its two runs must be equal, what did must lie between.
 //!
 //! `ground` makes two namespaces that nobody else uses, `traffic` gives them something to count, `peer` runs the other
 //! tools, `ours` the program. A trial that this machine cannot run is listed as ignored, never as passed.
 
+mod card;
 mod ground;
 mod ours;
 mod peer;
@@ -21,7 +22,9 @@ fn main() {
         ground::sweep();
     }
     let lacking = ground::lacking();
-    let trial = |(name, run): (&str, fn())| match &lacking {
+    let (lacking, no_card) = (lacking, ground::no_card());
+    let lacks = |name: &str| lacking.as_ref().or(no_card.as_ref().filter(|_| name.starts_with("ethtool")));
+    let trial = |(name, run): (&str, fn())| match lacks(name) {
         None => Trial::test(name, move || {
             run();
             Ok(())

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use crate::card;
 use crate::ground::{DEVICE, Ground};
 use crate::ours;
 use crate::peer::{self, Values};
 use crate::traffic::{self, Steady, inside};
 
-pub const ALL: [(&str, fn()); 6] = [
+pub const ALL: [(&str, fn()); 9] = [
     ("nstat/at-rest", nstat_at_rest),
     ("nstat/under-traffic", nstat_under_traffic),
     ("ip-link/at-rest", link_at_rest),
     ("ip-link/under-traffic", link_under_traffic),
+    ("ethtool/driver-statistics", card::statistics),
+    ("ethtool/what-they-mean", card::meanings),
+    ("ethtool/settings", card::settings),
     ("ss/udp", ss_udp),
     ("ss/listener", ss_listener),
 ];

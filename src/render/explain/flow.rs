@@ -8,7 +8,13 @@ pub fn edge(flow: Flow) -> String {
         Flow::Pass { from, to } => format!("packets that went from {from} to {to}"),
         Flow::Lost { at } => format!("packets lost at {at}"),
         Flow::Unwanted { at } => format!("packets at {at} that nobody here asked for"),
-        Flow::LostUpTo { at, limit, rest } => {
+        Flow::LostBeyond { at, known, .. } => {
+            format!("packets lost at {at}, those that are not in {} of the same device", known.id())
+        }
+        Flow::LostAsIn { at, counted, less } => {
+            format!("packets lost at {at}: what {} of the same device counted, less {}", counted.id(), less.id())
+        }
+        Flow::LostUpTo { at, limit, rest, .. } => {
             format!("packets lost at {at}, as many as {} counted; the rest nobody asked for at {rest}", limit.id())
         }
         Flow::MayExplain { at, from } => {

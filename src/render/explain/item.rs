@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::path::{BAD, COMMAND, GOOD, ODD};
 use super::{chapter, field, flow, heading, names, paragraph, title};
-use crate::model::{Counter, Finding, Harm, Key, Kind, Knob, Place, Reason, Risk, Rule, Scope, Severity, Stage};
+use crate::model::{Counter, Finding, Harm, Key, Kind, Knob, Reason, Risk, Rule, Scope, Severity, Stage};
 use crate::stage;
 
 /// A counter.
@@ -122,13 +122,8 @@ pub fn knob(stage: &Stage, knob: &Knob) -> String {
     let mut out = heading(knob.id, "knob", stage.title);
     paragraph(&mut out, knob.help);
     out.push('\n');
-    let place = match knob.place {
-        Place::Sysctl => format!("/proc/sys/{}", knob.path()),
-        Place::Sysfs(path) => format!("/sys/{path}"),
-        Place::Application => "the application's code or configuration".into(),
-    };
     field(&mut out, "stage", stage.id);
-    field(&mut out, "where", &place);
+    field(&mut out, "where", &knob.whereabouts());
     field(&mut out, "scope", scope(knob.scope));
     field(&mut out, "default", knob.default);
     field(&mut out, "range", &format!("{} to {} {}", knob.range.start(), knob.range.end(), knob.unit));

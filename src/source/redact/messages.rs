@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netlink_packet_core::NetlinkBuffer;
 
 use super::names::Names;
-use crate::source::genl::{push, string};
+use crate::source::genl::{self, push, string};
 use crate::source::netlink::attributes;
 
 const HEADER: usize = 16;
@@ -24,6 +24,13 @@ const IFLA_INFO_KIND: u16 = 1;
 /// Numbers: MTU, LINK, MASTER, TXQLEN, OPERSTATE, LINKMODE, STATS64, NUM_VF, PROMISCUITY, NUM_TX_QUEUES, NUM_RX_QUEUES,
 /// CARRIER, CARRIER_CHANGES, GSO_MAX_SEGS, GSO_MAX_SIZE, CARRIER_UP_COUNT, CARRIER_DOWN_COUNT.
 const LINK_NUMBERS: [u16; 17] = [4, 5, 10, 13, 16, 17, 23, 21, 30, 31, 32, 33, 35, 40, 41, 47, 48];
+
+/// include/uapi/linux/ethtool_netlink.h
+const ETHTOOL_A_HEADER_DEV_NAME: u16 = 2;
+
+/// Where it is plugged in, by which its interrupts are found: PARENT_DEV_NAME and PARENT_DEV_BUS_NAME. The bus numbers its
+/// places; nobody names them.
+const PARENT: [u16; 2] = [56, 57];
 
 /// struct inet_diag_msg
 const SOCKET: usize = 72;
@@ -72,9 +79,33 @@ pub fn link(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
                 }
                 push(&mut out, kind, &inner);
             }
-            kind if LINK_NUMBERS.contains(&kind) => push(&mut out, kind, value),
+            kind if LINK_NUMBERS.contains(&kind) || PARENT.contains(&kind) => push(&mut out, kind, value),
             _ => {}
         }
+    }
+    Some(out)
+}
+
+/// A device as ethtool tells of it: struct genlmsghdr, then attributes, of which the one that is the `header` names it. All
+/// others are numbers and the kernel's own words, but for the key of a hash (`secret`), which nobody else is to know.
+pub fn ethtool(payload: &[u8], names: &mut Names, header: u16, secret: Option<u16>) -> Option<Vec<u8>> {
+    let mut out = payload.get(..genl::HEADER)?.to_vec();
+    for (kind, value) in attributes(&payload[genl::HEADER..]).filter(|(kind, _)| Some(*kind) != secret) {
+        if kind != header {
+            push(&mut out, kind, value);
+            continue;
+        }
+        let mut inner = Vec::new();
+        for (kind, value) in attributes(value) {
+            match kind {
+                ETHTOOL_A_HEADER_DEV_NAME => {
+                    let name = names.device(string(value));
+                    push(&mut inner, kind, &[name.as_bytes(), &[0]].concat());
+                }
+                _ => push(&mut inner, kind, value),
+            }
+        }
+        push(&mut out, kind, &inner);
     }
     Some(out)
 }

@@ -185,7 +185,7 @@ fn other_hosts(seen: &Observed, rule: &Rule) -> Vec<Finding> {
 }
 
 fn per_device(seen: &Observed, counter: &'static Counter, rows: &[(&Instance, u64)]) -> Vec<Evidence> {
-    rows.iter().take(8).map(|(device, count)| seen.evidence_at(counter, device, *count)).collect()
+    rows.iter().take(8).map(|(device, _)| seen.evidence_at(counter, device, None)).collect()
 }
 
 /// The device stands by the finding if there is only one.

@@ -1,0 +1,219 @@
+//! All that the kernel and the drivers tell of the network devices: rtnetlink, ethtool, netdev. Read on threads of their
+//! own, for the kernel answers under its rtnl lock, which a driver may hold for long.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::ethtool::{driver, names, statistics};
+use super::interrupts::Card;
+use super::netdev::{self, Names};
+use super::netlink::{self, Client, DEADLINE, Dumped, Family};
+use super::sheet::Rows;
+use super::{Host, interrupts, link, text};
+
+/// Enough for a dump, whose buffer is on the heap.
+const STACK: usize = 128 << 10;
+
+/// What one source gave.
+#[derive(Debug)]
+pub struct Answer {
+    /// The source.
+    pub name: String,
+    /// When it was asked and when it had answered, on the clock that was given.
+    pub span: [Duration; 2],
+    /// Its tables, and what was wrong with single messages.
+    pub result: io::Result<(Vec<Rows>, Dumped)>,
+}
+
+/// Answers on their way.
+pub struct Answers {
+    receive: mpsc::Receiver<Sent>,
+    clock: Instant,
+    started: Duration,
+    asked: Vec<(String, Duration)>,
+}
+
+enum Sent {
+    /// It was asked, and may be slow.
+    Asked(String, Duration),
+    Answer(Answer),
+}
+
+/// Starts to ask about all devices of the calling thread's network namespace. Drivers that were `slow` are asked last, so
+/// that they do not keep others waiting. Times are taken from `clock`.
+pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>) -> io::Result<Answers> {
+    let (send, receive) = mpsc::channel();
+    let (host, slow, started) = (host.clone(), slow.clone(), clock.elapsed());
+    spawn(move || ask(&Asking { host, clock, send }, &slow))?;
+    Ok(Answers { receive, clock, started, asked: Vec::new() })
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name("devices".into()).stack_size(STACK).spawn(work).map(drop)
+}
+
+impl Iterator for Answers {
+    type Item = Answer;
+
+    /// The next answer, until there are none left or the deadline has passed. What was asked and did not answer until then
+    /// gives an error of its own.
+    fn next(&mut self) -> Option<Answer> {
+        loop {
+            let left = (self.started + DEADLINE).saturating_sub(self.clock.elapsed());
+            match self.receive.recv_timeout(left) {
+                Ok(Sent::Asked(name, at)) => self.asked.push((name, at)),
+                Ok(Sent::Answer(answer)) => {
+                    self.asked.retain(|(name, _)| *name != answer.name);
+                    return Some(answer);
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    let (name, at) = self.asked.pop()?;
+                    return Some(Answer { name, span: [at, self.clock.elapsed()], result: Err(netlink::late()) });
+                }
+            }
+        }
+    }
+}
+
+struct Asking {
+    host: Host,
+    clock: Instant,
+    send: mpsc::Sender<Sent>,
+}
+
+impl Asking {
+    fn answer<T>(&self, name: &str, work: impl FnOnce() -> io::Result<(T, Vec<Rows>, Dumped)>) -> Option<T> {
+        let begin = self.clock.elapsed();
+        // Nobody listens any more when the deadline has passed.
+        let _ = self.send.send(Sent::Asked(name.into(), begin));
+        let (kept, result) = match work() {
+            Ok((kept, rows, dumped)) => (Some(kept), Ok((rows, dumped))),
+            Err(e) => (None, Err(e)),
+        };
+        let answer = Answer { name: name.into(), span: [begin, self.clock.elapsed()], result };
+        let _ = self.send.send(Sent::Answer(answer));
+        kept
+    }
+}
+
+fn ask(asking: &Asking, slow: &BTreeSet<String>) {
+    let links = asking.answer("rtnetlink links", || {
+        let (links, dumped) = link::read(&asking.host)?;
+        if links.is_empty() {
+            // Every namespace has its loopback.
+            return Err(io::Error::other(format!(
+                "no device in the answer, and {} messages made no sense",
+                dumped.bad
+            )));
+        }
+        let rows = link::rows(&links).into();
+        Ok((links, rows, dumped))
+    });
+    let Some(links) = links else { return };
+    let drivers = Asking { host: asking.host.clone(), clock: asking.clock, send: asking.send.clone() };
+    let hardware = links.iter().filter(|link| link.hardware).map(|link| link.name.clone());
+    let mut devices: Vec<(String, Vec<u8>)> = hardware.map(|name| (driver_source(&name), name)).collect();
+    devices.sort_by_key(|(source, _)| slow.contains(source));
+    if !devices.is_empty()
+        && let Err(e) = spawn(move || ask_drivers(&drivers, &devices))
+    {
+        asking.answer("driver statistics", || Err::<((), _, _), _>(e));
+    }
+    let names: Names = links.into_iter().map(|link| (link.index, link.name)).collect();
+    let mut client = Client::new(&asking.host, Family::Generic);
+    for Dump { name, take } in DUMPS {
+        asking.answer(name, || take(&mut client, &names).map(|(rows, dumped)| ((), rows, dumped)));
+    }
+}
+
+/// A question about all devices at once.
+struct Dump {
+    name: &'static str,
+    take: fn(&mut Client, &Names) -> Gathered,
+}
+
+type Gathered = io::Result<(Vec<Rows>, Dumped)>;
+
+static DUMPS: &[Dump] = &[
+    Dump { name: "ethtool standard statistics", take: |client, _| statistics::standard(client) },
+    Dump { name: "ethtool pause", take: |client, _| statistics::pause(client) },
+    Dump { name: "ethtool fec", take: |client, _| statistics::fec(client) },
+    Dump { name: "ethtool linkstate", take: |client, _| statistics::linkstate(client) },
+    Dump { name: "netdev qstats", take: netdev::qstats },
+    Dump { name: "netdev qstats by queue", take: netdev::qstats_by_queue },
+    Dump { name: "netdev page pools", take: netdev::page_pools },
+];
+
+fn driver_source(device: &[u8]) -> String {
+    format!("driver statistics of {}", text::printable(device))
+}
+
+fn ask_drivers(asking: &Asking, devices: &[(String, Vec<u8>)]) {
+    let mut asker = match driver::Asker::new(&asking.host) {
+        Ok(asker) => asker,
+        Err(e) => {
+            asking.answer("driver statistics", || Err::<((), _, _), _>(e));
+            return;
+        }
+    };
+    let mut cards = Vec::new();
+    for (source, device) in devices {
+        cards.extend(asking.answer(source, || {
+            let bytes = asker.ask(device)?;
+            let driver = driver::parse(&bytes).ok_or_else(|| io::Error::other("the driver's answer makes no sense"))?;
+            let card = Card { device: device.clone(), bus: driver.bus.into() };
+            Ok((card, names::rows(device, &driver).into(), Dumped::default()))
+        }));
+    }
+    asking.answer("proc/interrupts", || {
+        let (rows, dumped) = interrupts::read(&asking.host, &cards)?;
+        Ok(((), rows, dumped))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(work: impl FnOnce(Asking) + Send + 'static) -> Answers {
+        let (send, receive) = mpsc::channel();
+        let clock = Instant::now();
+        std::thread::spawn(move || work(Asking { host: Host::Live, clock, send }));
+        Answers { receive, clock, started: Duration::ZERO, asked: Vec::new() }
+    }
+
+    fn nothing() -> io::Result<((), Vec<Rows>, Dumped)> {
+        Ok(((), Vec::new(), Dumped::default()))
+    }
+
+    #[test]
+    fn a_driver_that_takes_too_long_costs_its_own_answer_only() {
+        let mut answers = answers(|asking| {
+            asking.answer("first", nothing);
+            asking.answer("slow", || {
+                std::thread::sleep(Duration::from_secs(30));
+                nothing()
+            });
+        });
+        let first = answers.next().unwrap();
+        assert!(first.name == "first" && first.result.is_ok());
+        let slow = answers.next().unwrap();
+        assert_eq!((slow.name.as_str(), slow.result.unwrap_err().kind()), ("slow", io::ErrorKind::TimedOut));
+        assert!(answers.next().is_none());
+        assert!(answers.clock.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn this_machine_s_devices_answer() {
+        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new()).unwrap();
+        let all: Vec<Answer> = answers.collect();
+        let links = all.iter().find(|answer| answer.name == "rtnetlink links").unwrap();
+        assert!(links.result.is_ok(), "{links:?}");
+        for Dump { name, .. } in DUMPS {
+            assert!(all.iter().any(|answer| answer.name == *name), "{name} was not asked");
+        }
+    }
+}
