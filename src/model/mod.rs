@@ -10,6 +10,7 @@ pub mod flow;
 mod knob;
 mod observed;
 mod policy;
+mod probed;
 mod reason;
 mod rule;
 mod settings;
@@ -26,8 +27,9 @@ pub use flow::{Flow, Uncounted};
 pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
 };
-pub use observed::{Observed, PathMtu, Probed};
+pub use observed::{Observed, PathMtu};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
+pub use probed::Probed;
 pub use reason::{Harm, Reason};
 pub use rule::{Evidence, Example, Finding, Folklore, Rule, Severity, Threshold, Victim};
 pub use settings::Settings;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
-    Kind, Knob, Place, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table, Victim, ethtool,
-    grow, per_second, quoted,
+    Kind, Knob, Place, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table, Victim,
+    ethtool, grow, per_second, quoted,
 };
 
 /// What was observed in one network namespace over one window.
@@ -39,26 +39,6 @@ pub struct PathMtu {
     pub mtu: u32,
     /// How long ago that was told last, in seconds.
     pub age: f64,
-}
-
-/// What the probes in the kernel saw of one namespace in the window.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Probed {
-    /// Packets freed as dropped.
-    pub drops: Vec<Drop>,
-    /// What went wrong besides.
-    pub incidents: Vec<Incident>,
-    /// By how much the probes watched longer than the counters, as a share: they begin before and end after them.
-    pub longer: f64,
-    /// For reasons that no counter knows: what of their packets was missing in the ledger.
-    pub explained: BTreeMap<&'static str, u64>,
-}
-
-impl Probed {
-    /// True if this drop reason, or this hook, was seen.
-    pub fn saw(&self, name: &str) -> bool {
-        self.drops.iter().any(|drop| drop.is_for(name)) || self.incidents.iter().any(|incident| incident.hook == name)
-    }
 }
 
 impl Observed {
