@@ -24,6 +24,14 @@ pub static FLAPS: Rule = Rule {
         Example { what: "down once within ten seconds", severity: Some(Severity::Warning), observed: || down(1, 10.0) },
         Example { what: "down once in a day", severity: Some(Severity::Info), observed: || down(1, 86_400.0) },
         Example {
+            what: "down once since a boot five hours ago",
+            severity: None,
+            observed: || {
+                let seen = down(1, 18_000.0);
+                Observed { changes: Changes { since_boot: true, ..seen.changes }, ..seen }
+            },
+        },
+        Example {
             what: "a device came up for the first time",
             severity: None,
             observed: || Observed::quiet().with_at(&CARRIER_UP, Instance::device("eth0"), 1),
@@ -43,8 +51,13 @@ fn flaps(seen: &Observed, rule: &Rule) -> Vec<Finding> {
         // The carrier follows the physical link: mostly both count the same.
         let times = at(&CARRIER_DOWN).max(at(&EXT_DOWN));
         let rare = seen.rate(times).is_some_and(|rate| rate * 3600.0 < often);
+        // Many devices lose it once as the machine boots and sets them up.
+        if rare && seen.changes.since_boot {
+            return None;
+        }
         let severity = if rare { Severity::Info } else { Severity::Warning };
-        let why = format!("the link of {device} went down {times} times, and came up {} times", at(&CARRIER_UP));
+        let words = |count| if count == 1 { "once".into() } else { format!("{count} times") };
+        let why = format!("the link of {device} went down {}, and came up {}", words(times), words(at(&CARRIER_UP)));
         let mut finding = Finding::new(rule, severity, Scope::Device, 0, why);
         finding.instance = device.clone();
         for counter in [&CARRIER_DOWN, &EXT_DOWN] {
@@ -53,7 +66,7 @@ fn flaps(seen: &Observed, rule: &Rule) -> Vec<Finding> {
             }
         }
         finding.no_setting_helps = Some(PHYSICAL.replace("DEV", &device.to_string()));
-        finding
+        Some(finding)
     };
-    devices(seen, rule).into_iter().map(finding).collect()
+    devices(seen, rule).into_iter().filter_map(finding).collect()
 }
