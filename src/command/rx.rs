@@ -21,7 +21,7 @@ use crate::render::{self, Look};
 use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
-use crate::source::{Host, groups, owner, path_mtu, settings, text};
+use crate::source::{Host, groups, inventory, owner, path_mtu, settings, text};
 use crate::stage::{RECEIVE, read};
 
 /// Watches the receive path and reports on it, once or window after window.
@@ -164,7 +164,8 @@ impl Run<'_> {
         let thresholds = self.thresholds.clone();
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
         let unexplained = missing(ledger.as_deref().unwrap_or_default());
-        let seen = Observed { changes, sockets, settings, thresholds, enter, probed, path_mtus, unexplained };
+        let hidden = if changes.since_boot { Vec::new() } else { inventory::hidden(host) };
+        let seen = Observed { changes, sockets, settings, thresholds, enter, probed, path_mtus, unexplained, hidden };
         let mut findings = diagnose(RECEIVE, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));

@@ -27,7 +27,7 @@ pub use flow::{Flow, Uncounted};
 pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
 };
-pub use observed::{Observed, PathMtu};
+pub use observed::{Hidden, Observed, PathMtu};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use probed::Probed;
 pub use reason::{Harm, Reason};

@@ -28,6 +28,19 @@ pub struct Observed {
     pub path_mtus: Vec<PathMtu>,
     /// Packets that went into a stage, did not come out, and were counted by nobody, by the stage's id: the ledger's.
     pub unexplained: BTreeMap<&'static str, u64>,
+    /// Devices that one way of asking shows and another does not. Looked for in a window only.
+    pub hidden: Vec<Hidden>,
+}
+
+/// A device that one way of asking shows and another does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Its name.
+    pub device: String,
+    /// What shows it.
+    pub shown: Vec<&'static str>,
+    /// What does not.
+    pub hidden: Vec<&'static str>,
 }
 
 /// A path whose MTU is smaller than the link's, as others told.

@@ -13,6 +13,7 @@ pub mod genl;
 pub mod groups;
 pub mod host;
 pub mod interrupts;
+pub mod inventory;
 pub mod link;
 pub mod lists;
 pub mod netdev;

@@ -2,6 +2,7 @@
 
 mod errors;
 mod flaps;
+mod hidden;
 mod knobs;
 mod pause;
 
@@ -102,6 +103,13 @@ pub static STAGE: Stage = Stage {
     queues_in_sockets: false,
     counters: COUNTERS,
     reasons: &[],
-    rules: &[&errors::ERRORS, &errors::UNCORRECTABLE, &flaps::FLAPS, &pause::HOST_SENDS, &pause::SWITCH_SENDS],
+    rules: &[
+        &errors::ERRORS,
+        &errors::UNCORRECTABLE,
+        &flaps::FLAPS,
+        &pause::HOST_SENDS,
+        &pause::SWITCH_SENDS,
+        &hidden::HIDDEN,
+    ],
     knobs: knobs::ALL,
 };

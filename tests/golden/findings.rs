@@ -89,6 +89,24 @@ fn frames_that_nobody_asked_for_are_remarks_and_no_loss() {
     }
 }
 
+#[test]
+fn a_device_that_proc_does_not_show_is_named() {
+    let samples = device([(0, 1_000), (1, 0)]);
+    let listed = |names: &[&str]| {
+        let lines: String = names.iter().map(|name| format!("{name:>6}: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n")).collect();
+        format!("Inter-|   Receive\n face |bytes    packets errs drop\n{lines}")
+    };
+    for (names, hidden) in [(&["eth1"][..], false), (&[], true), (&["eth1", "lo"], true)] {
+        samples.write("proc/net/dev", [listed(names), listed(names)]);
+        let report = run::report(samples.path(), &[]);
+        assert_eq!(finding(&report, "interfaces-hidden").is_some(), hidden, "{names:?}");
+    }
+    samples.write("proc/net/dev", [listed(&[]), listed(&[])]);
+    let warning = found(&samples, "interfaces-hidden");
+    assert_eq!((&warning["severity"], &warning["instance"]), (&json!("warning"), &json!({"device": "eth1"})));
+    assert!(warning["why"].as_str().unwrap().contains("/proc/net/dev does not"), "{warning}");
+}
+
 /// Two million datagrams read, 9,000 lost by one socket whose buffer has this size.
 fn udp(buffer: u32) -> Samples {
     let socket = |drops| Socket { v6: true, port: 53, cookie: 5, queue: 0, limit: buffer, drops };

@@ -19,6 +19,7 @@ const RULE_IDS: &[&str] = &[
     "link-flaps",
     "host-sends-pause",
     "switch-sends-pause",
+    "interfaces-hidden",
     "nic-ring-overflow",
     "nic-policy-drops",
     "poll-budget-exhausted",
