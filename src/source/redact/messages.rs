@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::NetlinkBuffer;
+use netlink_packet_core::{NLA_F_NESTED, NetlinkBuffer, NlasIterator};
 
 use super::names::Names;
 use crate::source::genl::{push, string};
@@ -14,6 +14,11 @@ const NLMSG_DONE: u16 = 3;
 /// What is kept of the end of a dump (an error number), and of an error (that, and the header of the request).
 const END: usize = 4;
 const ERROR: usize = 20;
+
+/// struct genlmsghdr, struct nfgenmsg
+const FAMILY: usize = 4;
+/// Attributes within attributes, at most.
+const DEPTH: usize = 8;
 
 /// struct ifinfomsg
 const IFINFO: usize = 16;
@@ -103,6 +108,27 @@ pub fn socket(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Generic netlink or nfnetlink, of numbers: what is the name of a device is replaced, wherever it stands.
+pub fn numbers(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
+    let mut out = payload.get(..FAMILY)?.to_vec();
+    out.extend(renamed(&payload[FAMILY..], names, 0));
+    Some(out)
+}
+
+fn renamed(bytes: &[u8], names: &Names, depth: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for attribute in NlasIterator::new(bytes).map_while(Result::ok) {
+        let kind = attribute.kind() | if attribute.nested_flag() { NLA_F_NESTED } else { 0 };
+        let value = attribute.value();
+        match names.known_device(string(value)) {
+            Some(new) => push(&mut out, kind, &[new.as_bytes(), &[0]].concat()),
+            None if attribute.nested_flag() && depth < DEPTH => push(&mut out, kind, &renamed(value, names, depth + 1)),
+            None => push(&mut out, kind, value),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +166,18 @@ mod tests {
         assert_eq!(new.len(), (first.length() as usize).next_multiple_of(4) + message(NLMSG_DONE, &[0; 4]).len());
     }
 
+    #[test]
+    fn a_device_is_renamed_wherever_it_stands() {
+        const NESTED: u16 = NLA_F_NESTED;
+        let mut names = Names::default();
+        names.device(b"wan-acme");
+        let message = |name: &[u8]| {
+            let header = attribute(1 | NESTED, &[attribute(1, &7_u32.to_ne_bytes()), attribute(2, name)].concat());
+            [vec![1, 1, 0, 0], header, attribute(3, &9_u64.to_ne_bytes())].concat()
+        };
+        assert_eq!(numbers(&message(b"wan-acme\0"), &mut names).unwrap(), message(b"dev1\0"));
+    }
+
     proptest! {
         #[test]
         fn no_answer_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
@@ -148,6 +186,7 @@ mod tests {
             rewrite(&bytes, |payload| socket(payload, &mut names));
             link(&bytes, &mut names);
             socket(&bytes, &mut names);
+            numbers(&bytes, &mut names);
         }
     }
 }
