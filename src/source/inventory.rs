@@ -71,9 +71,7 @@ fn in_netlink(host: &Host) -> io::Result<Names> {
     // Without statistics, which would be most of the answer.
     let mut payload = vec![0; IFINFO];
     super::genl::push(&mut payload, IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
-    // A recording that was made otherwise has the longer answer only, which tells the names as well.
-    let name = if host.is_recorded() { "getlink" } else { "getlink-names" };
-    let request = Request { name, kind: RTM_GETLINK, payload };
+    let request = Request { name: "getlink", kind: RTM_GETLINK, payload };
     let mut names = Names::new();
     Client::new(host, Family::Route).dump(&request, &mut names, Names::clear, |names, payload| {
         let name = payload.get(IFINFO..).and_then(|all| attributes(all).find(|(kind, _)| *kind == IFLA_IFNAME));

@@ -3,6 +3,8 @@
 //! What a dump promises: every message is whole (a cut-off datagram is an error, not a short table); a dump that the
 //! kernel says was disturbed (NLM_F_DUMP_INTR) is taken again, and in the end marked; nothing waits past the deadline.
 
+mod recorded;
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc;
@@ -23,8 +25,6 @@ pub const DEADLINE: Duration = Duration::from_secs(2);
 const BUFFER: usize = 32 << 10;
 /// Enough for a dump, whose buffer is on the heap.
 const STACK: usize = 128 << 10;
-/// A recorded answer longer than this is not read: a million sockets take 140 MB.
-const LONGEST: usize = 256 << 20;
 const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -89,7 +89,8 @@ impl Family {
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its name in a recorded tree: `.netlink/FAMILY/NAME.bin` holds the answer, message after message.
+    /// Its name in a recorded tree: `.netlink/FAMILY/NAME.bin` holds the answer, message after message. Another question
+    /// of the same name (about another device) has a file of its own, told apart by the payload.
     pub name: &'static str,
     /// nlmsg_type.
     pub kind: u16,
@@ -155,18 +156,6 @@ impl<'a> Client<'a> {
         if self.host.is_recorded() { self.replay(request, each) } else { self.once(request, NLM_F_ACK, each) }
     }
 
-    /// Where the answer lies in a recorded tree.
-    fn path(&self, request: &Request) -> String {
-        format!(".netlink/{}/{}.bin", self.family.folder(), request.name)
-    }
-
-    fn replay(&mut self, request: &Request, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
-        let mut dumped = Dumped::default();
-        self.host.read_up_to(LONGEST, &self.path(request), &mut self.buffer)?;
-        messages(&self.buffer, None, &mut dumped, each)?;
-        Ok(dumped)
-    }
-
     fn once(&mut self, request: &Request, flags: u16, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
         self.answer(request, flags, each).inspect_err(|_| {
             // What is still on its way must not be taken for the answer to another request.
@@ -175,7 +164,7 @@ impl<'a> Client<'a> {
     }
 
     fn answer(&mut self, request: &Request, flags: u16, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
-        let path = self.path(request);
+        let kept_at = self.kept_at(request);
         let mut is_first = true;
         let start = Instant::now();
         self.sequence += 1;
@@ -201,9 +190,11 @@ impl<'a> Client<'a> {
             if whole > self.buffer.len() {
                 return Err(io::Error::other(format!("an answer of {whole} bytes did not fit in {BUFFER}")));
             }
-            match std::mem::take(&mut is_first) {
-                true => self.host.keep(&path, &self.buffer),
-                false => self.host.keep_more(&path, &self.buffer),
+            if let Some(path) = &kept_at {
+                match std::mem::take(&mut is_first) {
+                    true => self.host.keep(path, &self.buffer),
+                    false => self.host.keep_more(path, &self.buffer),
+                }
             }
             if messages(&self.buffer, Some(self.sequence), &mut dumped, &mut each)? {
                 return Ok(dumped);

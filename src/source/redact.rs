@@ -12,39 +12,43 @@ use super::ethtool::driver;
 use super::groups::DOORS;
 use super::owner::HELD;
 use super::tape::Reel;
-use messages::{ethtool, link, rewrite, socket};
+use messages::{link, numbers, rewrite, socket};
 use names::Names;
 
 /// Files that hold numbers, and words of the kernel's own; besides those in [`DOORS`].
-const PLAIN: [&str; 4] = ["proc/uptime", "proc/meminfo", "proc/sys/kernel/osrelease", HELD];
-/// Folders whose members are devices.
-const OF_DEVICES: [&str; 5] = [
+const PLAIN: [&str; 5] = ["proc/uptime", "proc/meminfo", "proc/net/dev", "proc/sys/kernel/osrelease", HELD];
+/// Netlink answers that hold numbers, and of names only those of devices.
+const OF_NUMBERS: [&str; 15] = [
+    "generic/qstats-get",
+    "generic/qstats-get-queue",
+    "generic/page-pool-stats-get",
+    "generic/napi-get",
+    "generic/stats-get",
+    "generic/pause-get",
+    "generic/fec-get",
+    "generic/linkstate-get",
+    "generic/rings-get",
+    "generic/channels-get",
+    "generic/coalesce-get",
+    "generic/features-get",
+    "generic/linkmodes-get",
+    "netfilter/ct_stats_cpu",
+    "netfilter/ct_stats",
+];
+/// Folders whose members are devices. What drivers count, in the last, has names that the driver gives.
+const OF_DEVICES: [&str; 6] = [
+    DRIVERS,
     "sys/class/net/",
     "proc/sys/net/ipv4/conf/",
     "proc/sys/net/ipv6/conf/",
     "proc/sys/net/ipv4/neigh/",
     "proc/sys/net/ipv6/neigh/",
 ];
-/// What drivers tell, a file for each device.
-const OF_DRIVERS: &str = ".ethtool/";
-/// Answers of ethtool, with the attribute that names the device, and one that is secret (the key of the hash that spreads
-/// packets over queues).
-const OF_ETHTOOL: [(&str, u16, Option<u16>); 10] = [
-    ("stats-get", 2, None),
-    ("pause-get", 1, None),
-    ("fec-get", 1, None),
-    ("linkstate-get", 1, None),
-    ("rings-get", 1, None),
-    ("channels-get", 1, None),
-    ("coalesce-get", 1, None),
-    ("linkmodes-get", 1, None),
-    ("features-get", 1, None),
-    ("rss-get", 1, Some(4)),
-];
-/// Answers that hold numbers only.
-const OF_NETDEV: [&str; 4] = ["qstats-get", "qstats-get-queue", "napi-get", "page-pool-stats-get"];
+const DRIVERS: &str = ".ethtool/";
 /// Members of these folders that are no devices.
 const NO_DEVICES: [&str; 2] = ["all", "default"];
+/// Answers about devices.
+const LINKS: &str = ".netlink/route/getlink.";
 /// A setting may hold numbers, lists of them, bitmaps, and the kernel's names for algorithms.
 const IN_SETTINGS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz_-,. \t\n";
 
@@ -62,7 +66,7 @@ pub fn redact(samples: &mut [Reel]) -> Vec<String> {
             let path_now = renamed(&path, &mut names);
             match rewritten(&path, &bytes, &mut names) {
                 Some(bytes) => drop(reel.files.insert(path_now, bytes)),
-                None => reel.notes.left_out.push(path_now),
+                None => reel.notes.left_out.push(told(&path_now)),
             }
         }
         reel.notes.redacted = true;
@@ -86,7 +90,7 @@ fn learn(reel: &Reel, names: &mut Names) {
     for (path, bytes) in &reel.files {
         match &path[..] {
             "proc/sys/kernel/hostname" => drop(names.host(bytes.trim_ascii())),
-            ".netlink/route/getlink.bin" => drop(rewrite(bytes, |payload| link(payload, names))),
+            _ if path.starts_with(LINKS) => drop(rewrite(bytes, |payload| link(payload, names))),
             _ => drop(renamed(path, names)),
         }
     }
@@ -99,10 +103,10 @@ fn rewritten(path: &str, bytes: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     }
     match path {
         "proc/sys/kernel/hostname" => return Some(format!("{}\n", names.host(bytes.trim_ascii())).into()),
-        ".netlink/route/getlink.bin" => return Some(rewrite(bytes, |payload| link(payload, names))),
+        _ if path.starts_with(LINKS) => return Some(rewrite(bytes, |payload| link(payload, names))),
         "proc/interrupts" => return Some(text::plain(bytes, names)),
-        _ if path.starts_with(OF_DRIVERS) => return Some(driver::without_firmware(bytes)),
-        _ if path.starts_with(GENERIC) => return generic(path, bytes, names),
+        _ if path.starts_with(DRIVERS) => return Some(driver::without_firmware(bytes)),
+        _ if is_of_numbers(path) => return Some(rewrite(bytes, |payload| numbers(payload, names))),
         _ if path.starts_with(".netlink/sock_diag/") => return Some(rewrite(bytes, |payload| socket(payload, names))),
         _ if path.starts_with("proc/sys/net/") || path.starts_with("sys/class/net/") => {
             let is_setting = bytes.iter().all(|byte| IN_SETTINGS.contains(byte));
@@ -119,28 +123,33 @@ fn rewritten(path: &str, bytes: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     }
 }
 
-const GENERIC: &str = ".netlink/generic/";
+/// Whether it is one of [`OF_NUMBERS`], to whichever question of that name.
+fn is_of_numbers(path: &str) -> bool {
+    let name = path.strip_prefix(".netlink/").and_then(|path| path.split('.').next());
+    name.is_some_and(|name| OF_NUMBERS.contains(&name))
+}
 
-/// What becomes of an answer about devices.
-fn generic(path: &str, bytes: &[u8], names: &mut Names) -> Option<Vec<u8>> {
-    let name = path.strip_prefix(GENERIC)?.strip_suffix(".bin")?;
-    if OF_NETDEV.contains(&name) {
-        return Some(rewrite(bytes, |payload| Some(payload.to_vec())));
+/// What may be said of a file that is left out: names of folders that the kernel has, and of requests, which are ours.
+fn told(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts[..] {
+        [".netlink", ..] | ["proc", "net" | "sys", _] => path.into(),
+        ["proc", "net", file, ..] => format!("proc/net/{file}/"),
+        [top, ..] => format!("{top}/"),
+        [] => String::new(),
     }
-    let (_, header, secret) = OF_ETHTOOL.into_iter().find(|(known, ..)| *known == name)?;
-    Some(rewrite(bytes, |payload| ethtool(payload, names, header, secret)))
 }
 
 /// The path, with the device in it replaced.
 fn renamed(path: &str, names: &mut Names) -> String {
-    if let Some(device) = path.strip_prefix(OF_DRIVERS).and_then(|name| name.strip_suffix(".bin")) {
-        return format!("{OF_DRIVERS}{}.bin", names.device(device.as_bytes()));
-    }
     let Some(folder) = OF_DEVICES.iter().find(|folder| path.starts_with(**folder)) else { return path.into() };
     let rest = &path[folder.len()..];
     let (device, file) = rest.split_once('/').unwrap_or((rest, ""));
     if NO_DEVICES.contains(&device) {
         return path.into();
+    }
+    if *folder == DRIVERS {
+        return format!("{folder}{}.bin", names.device(device.trim_end_matches(".bin").as_bytes()));
     }
     format!("{folder}{}/{file}", names.device(device.as_bytes()))
 }
@@ -157,13 +166,15 @@ mod tests {
     fn what_is_not_known_is_left_out() {
         let mut samples = [reel(&[
             ("proc/net/fib_trie", b"10.1.2.3"),
+            ("proc/net/dev_snmp6/wan0", b"1"),
+            ("etc/wan0", b"1"),
             ("proc/7/environ", b"PASSWORD=x"),
             ("sys/class/net/wan0/ifalias", b"Customer"),
             (".netlink/netfilter/getrule.bin", b"office"),
         ])];
         let left_out = redact(&mut samples);
         assert!(samples[0].files.is_empty(), "{:?}", samples[0].files);
-        assert_eq!(left_out.len(), 4);
+        assert_eq!(left_out.len(), 6);
         assert!(!format!("{left_out:?}{:?}", samples[0].notes).contains("wan0"));
     }
 
@@ -177,6 +188,8 @@ mod tests {
                 ("proc/sys/net/ipv4/conf/wan0/rp_filter", b"1\n"),
                 ("proc/sys/net/ipv4/conf/all/rp_filter", b"0\n"),
                 ("sys/class/net/wan0/queues/rx-0/rps_cpus", b"00000000,00000003\n"),
+                (".ethtool/wan0.bin", b"rx_missed"),
+                ("proc/net/dev", b"  wan0: 1 2\n"),
                 ("proc/stat", b"cpu 1 2\nintr wan0-rx-0 10.1.2.3\n"),
             ])
         };
@@ -192,6 +205,8 @@ mod tests {
         assert_eq!(after.files["sys/class/net/dev1/queues/rx-0/rps_cpus"], b"00000000,00000003\n");
         assert_eq!(after.files["proc/sys/net/ipv4/conf/all/rp_filter"], b"0\n");
         assert_eq!(after.files["proc/stat"], b"cpu 1 2\nintr dev1-rx-0 198.18.0.1\n");
+        assert_eq!(after.files[".ethtool/dev1.bin"], b"rx_missed");
+        assert_eq!(after.files["proc/net/dev"], b"  dev1: 1 2\n");
         assert_eq!(after.files["proc/sys/kernel/hostname"], b"host1\n");
     }
 }

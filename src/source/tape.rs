@@ -26,6 +26,8 @@ pub struct Reel {
     pub files: BTreeMap<String, Vec<u8>>,
     /// When that was.
     pub notes: Notes,
+    /// Which question the file of each name answers.
+    pub(super) questions: BTreeMap<String, u64>,
 }
 
 /// What a recording knows of itself besides what it holds. Every field may be missing.
@@ -70,6 +72,11 @@ impl Tape {
     /// Keeps another part of what is at `path`.
     pub fn keep_more(&self, path: &str, bytes: &[u8]) {
         self.reel().files.entry(path.to_owned()).or_default().extend_from_slice(bytes);
+    }
+
+    /// Whether the answer to this question is the one that is kept at `path`: that to the first asked there.
+    pub fn is_first(&self, path: &str, fingerprint: u64) -> bool {
+        *self.reel().questions.entry(path.to_owned()).or_insert(fingerprint) == fingerprint
     }
 
     /// Notes when a source was read. Returns that as the recording will tell it.

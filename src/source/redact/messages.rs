@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::NetlinkBuffer;
+use netlink_packet_core::{NLA_F_NESTED, NetlinkBuffer, NlasIterator};
 
 use super::names::Names;
-use crate::source::genl::{self, push, string};
+use crate::source::genl::{push, string};
 use crate::source::netlink::attributes;
 
 const HEADER: usize = 16;
@@ -14,6 +14,11 @@ const NLMSG_DONE: u16 = 3;
 /// What is kept of the end of a dump (an error number), and of an error (that, and the header of the request).
 const END: usize = 4;
 const ERROR: usize = 20;
+
+/// struct genlmsghdr, struct nfgenmsg
+const FAMILY: usize = 4;
+/// Attributes within attributes, at most.
+const DEPTH: usize = 8;
 
 /// struct ifinfomsg
 const IFINFO: usize = 16;
@@ -24,9 +29,6 @@ const IFLA_INFO_KIND: u16 = 1;
 /// Numbers: MTU, LINK, MASTER, TXQLEN, OPERSTATE, LINKMODE, STATS64, NUM_VF, PROMISCUITY, NUM_TX_QUEUES, NUM_RX_QUEUES,
 /// CARRIER, CARRIER_CHANGES, GSO_MAX_SEGS, GSO_MAX_SIZE, CARRIER_UP_COUNT, CARRIER_DOWN_COUNT.
 const LINK_NUMBERS: [u16; 17] = [4, 5, 10, 13, 16, 17, 23, 21, 30, 31, 32, 33, 35, 40, 41, 47, 48];
-
-/// include/uapi/linux/ethtool_netlink.h
-const ETHTOOL_A_HEADER_DEV_NAME: u16 = 2;
 
 /// Where it is plugged in, by which its interrupts are found: PARENT_DEV_NAME and PARENT_DEV_BUS_NAME. The bus numbers its
 /// places; nobody names them.
@@ -86,30 +88,6 @@ pub fn link(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// A device as ethtool tells of it: struct genlmsghdr, then attributes, of which the one that is the `header` names it. All
-/// others are numbers and the kernel's own words, but for the key of a hash (`secret`), which nobody else is to know.
-pub fn ethtool(payload: &[u8], names: &mut Names, header: u16, secret: Option<u16>) -> Option<Vec<u8>> {
-    let mut out = payload.get(..genl::HEADER)?.to_vec();
-    for (kind, value) in attributes(&payload[genl::HEADER..]).filter(|(kind, _)| Some(*kind) != secret) {
-        if kind != header {
-            push(&mut out, kind, value);
-            continue;
-        }
-        let mut inner = Vec::new();
-        for (kind, value) in attributes(value) {
-            match kind {
-                ETHTOOL_A_HEADER_DEV_NAME => {
-                    let name = names.device(string(value));
-                    push(&mut inner, kind, &[name.as_bytes(), &[0]].concat());
-                }
-                _ => push(&mut inner, kind, value),
-            }
-        }
-        push(&mut out, kind, &inner);
-    }
-    Some(out)
-}
-
 /// A socket: struct inet_diag_msg, whose addresses are at 8 and 24, and whose user is at 64.
 pub fn socket(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     let mut out = payload.get(..SOCKET)?.to_vec();
@@ -132,6 +110,27 @@ pub fn socket(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
         push(&mut out, kind, value);
     }
     Some(out)
+}
+
+/// Generic netlink or nfnetlink, of numbers: what is the name of a device is replaced, wherever it stands.
+pub fn numbers(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
+    let mut out = payload.get(..FAMILY)?.to_vec();
+    out.extend(renamed(&payload[FAMILY..], names, 0));
+    Some(out)
+}
+
+fn renamed(bytes: &[u8], names: &Names, depth: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for attribute in NlasIterator::new(bytes).map_while(Result::ok) {
+        let kind = attribute.kind() | if attribute.nested_flag() { NLA_F_NESTED } else { 0 };
+        let value = attribute.value();
+        match names.known_device(string(value)) {
+            Some(new) => push(&mut out, kind, &[new.as_bytes(), &[0]].concat()),
+            None if attribute.nested_flag() && depth < DEPTH => push(&mut out, kind, &renamed(value, names, depth + 1)),
+            None => push(&mut out, kind, value),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -171,6 +170,18 @@ mod tests {
         assert_eq!(new.len(), (first.length() as usize).next_multiple_of(4) + message(NLMSG_DONE, &[0; 4]).len());
     }
 
+    #[test]
+    fn a_device_is_renamed_wherever_it_stands() {
+        const NESTED: u16 = NLA_F_NESTED;
+        let mut names = Names::default();
+        names.device(b"wan-acme");
+        let message = |name: &[u8]| {
+            let header = attribute(1 | NESTED, &[attribute(1, &7_u32.to_ne_bytes()), attribute(2, name)].concat());
+            [vec![1, 1, 0, 0], header, attribute(3, &9_u64.to_ne_bytes())].concat()
+        };
+        assert_eq!(numbers(&message(b"wan-acme\0"), &mut names).unwrap(), message(b"dev1\0"));
+    }
+
     proptest! {
         #[test]
         fn no_answer_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
@@ -179,6 +190,7 @@ mod tests {
             rewrite(&bytes, |payload| socket(payload, &mut names));
             link(&bytes, &mut names);
             socket(&bytes, &mut names);
+            numbers(&bytes, &mut names);
         }
     }
 }

@@ -29,6 +29,11 @@ impl Names {
         stands_for(&mut self.devices, name, |n| format!("dev{n}"))
     }
 
+    /// Of a network device that is known already.
+    pub fn known_device(&self, name: &[u8]) -> Option<&str> {
+        self.devices.get(name).map(String::as_str)
+    }
+
     /// Of a host: `host1`.
     pub fn host(&mut self, name: &[u8]) -> String {
         stands_for(&mut self.hosts, name, |n| format!("host{n}"))
