@@ -1,5 +1,6 @@
 //! R15, socket memory: what all sockets of a protocol may hold together.
 
+mod limits;
 pub(in crate::stage) mod orphans;
 pub(in crate::stage) mod pressure;
 
@@ -125,5 +126,12 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     reasons: &[],
     rules: &[&CGROUP, &pressure::PRESSURE, &orphans::ORPHANS],
-    knobs: &[&pressure::TCP_MEM_LIMIT, &orphans::MAX_ORPHANS],
+    knobs: &[
+        &pressure::TCP_MEM_LIMIT,
+        &orphans::MAX_ORPHANS,
+        &limits::WMEM,
+        &limits::WMEM_MAX,
+        &limits::WMEM_DEFAULT,
+        &limits::OPTMEM_MAX,
+    ],
 };

@@ -4,10 +4,12 @@ mod backlog;
 mod buffer;
 mod prune;
 mod queue_drops;
+mod segments;
+mod timers;
 mod window;
 
 use crate::counters;
-use crate::model::{Connection, Flow, Reason, Socket, Stage, Unit};
+use crate::model::{Connection, Flow, Knob, Memory, Place, Reason, Risk, Scope, Socket, Stage, Unit};
 use crate::source::groups::{SOCKSTAT, SOCKSTAT6, TCP, TCP_EXT};
 
 counters! {
@@ -107,6 +109,24 @@ counters! {
     /// Acknowledgements taken by the fast path. net/ipv4/tcp_input.c tcp_ack().
     HP_ACKS = TCP_EXT.total("TCPHPAcks", Unit::Segments);
 }
+
+/// What most settings of TCP have in common: one for each namespace, at once, with no memory worth counting.
+pub const NETNS: Knob = Knob {
+    id: "",
+    place: Place::Sysctl,
+    scope: Scope::Netns,
+    unit: "",
+    range: 0..=0,
+    default: "",
+    help: "",
+    formula: "",
+    risk: Risk::Low,
+    harm: "",
+    takes_effect: "at once",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "sysctl.d",
+};
 
 /// A connection as the examples of rules have it.
 pub fn example() -> Connection {
@@ -241,5 +261,41 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     reasons: REASONS,
     rules: &[&backlog::DROPS, &prune::PRUNED, &queue_drops::DROPS, &window::ZERO],
-    knobs: &[&buffer::RMEM, &buffer::MODERATE_RCVBUF],
+    knobs: &[
+        &buffer::RMEM,
+        &buffer::MODERATE_RCVBUF,
+        &segments::WINDOW_SCALING,
+        &segments::TIMESTAMPS,
+        &segments::SACK,
+        &segments::DSACK,
+        &segments::ADV_WIN_SCALE,
+        &segments::APP_WIN,
+        &segments::SHRINK_WINDOW,
+        &segments::WINDOW_CLAMP,
+        &segments::INVALID_RATELIMIT,
+        &segments::CHALLENGE_ACK_LIMIT,
+        &segments::COMP_SACK_DELAY,
+        &segments::COMP_SACK_NR,
+        &segments::COMP_SACK_SLACK,
+        &segments::BACKLOG_ACK_DEFER,
+        &segments::EARLY_DEMUX,
+        &segments::TCP_EARLY_DEMUX,
+        &timers::FIN_TIMEOUT,
+        &timers::ORPHAN_RETRIES,
+        &timers::KEEPALIVE_TIME,
+        &timers::KEEPALIVE_INTVL,
+        &timers::KEEPALIVE_PROBES,
+        &timers::RETRIES1,
+        &timers::RETRIES2,
+        &timers::SYN_RETRIES,
+        &timers::SYN_LINEAR_TIMEOUTS,
+        &timers::MAX_TW_BUCKETS,
+        &timers::TW_REUSE,
+        &timers::TW_REUSE_DELAY,
+        &timers::LOCAL_PORT_RANGE,
+        &timers::RTO_MIN,
+        &timers::RTO_MAX,
+        &timers::MTU_PROBING,
+        &timers::BASE_MSS,
+    ],
 };
