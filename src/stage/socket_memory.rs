@@ -139,5 +139,12 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     reasons: &[],
     rules: &[&CGROUP, &pressure::PRESSURE, &orphans::ORPHANS],
-    knobs: &[&pressure::TCP_MEM_LIMIT, &orphans::MAX_ORPHANS, &limits::OPTMEM_MAX],
+    knobs: &[
+        &pressure::TCP_MEM_LIMIT,
+        &orphans::MAX_ORPHANS,
+        &limits::WMEM,
+        &limits::WMEM_MAX,
+        &limits::WMEM_DEFAULT,
+        &limits::OPTMEM_MAX,
+    ],
 };

@@ -110,6 +110,24 @@ counters! {
     HP_ACKS = TCP_EXT.total("TCPHPAcks", Unit::Segments);
 }
 
+/// What most settings of TCP have in common: one for each namespace, at once, with no memory worth counting.
+pub const NETNS: Knob = Knob {
+    id: "",
+    place: Place::Sysctl,
+    scope: Scope::Netns,
+    unit: "",
+    range: 0..=0,
+    default: "",
+    help: "",
+    formula: "",
+    risk: Risk::Low,
+    harm: "",
+    takes_effect: "at once",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "sysctl.d",
+};
+
 /// A connection as the examples of rules have it.
 pub fn example() -> Connection {
     let end = |port| Socket::address([10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], false, port);
@@ -230,24 +248,6 @@ static REASONS: &[Reason] = &[
         .unnamed_in(&["unix_"]),
     Reason::harmless("UNIX_SKIP_OOB", "An urgent byte in a Unix socket was skipped. No network is involved."),
 ];
-
-/// What the settings of TCP have in common that are each namespace's own.
-const NETNS: Knob = Knob {
-    id: "",
-    place: Place::Sysctl,
-    scope: Scope::Netns,
-    unit: "",
-    range: 0..=0,
-    default: "",
-    help: "",
-    formula: "",
-    risk: Risk::Low,
-    harm: "",
-    takes_effect: "",
-    waits: false,
-    memory: Memory::Kernel,
-    keep: "sysctl.d",
-};
 
 /// R14.
 pub static STAGE: Stage = Stage {

@@ -1,4 +1,5 @@
-//! What may be turned on how segments and windows are judged. Most of it is best left alone; some of it does nothing any more.
+//! What may be turned on how segments and windows are judged. Most of it is best left alone; some of it does nothing any
+//! more.
 
 use super::NETNS;
 use crate::model::{Knob, Place, Risk, Scope};

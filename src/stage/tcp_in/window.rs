@@ -26,7 +26,7 @@ pub static ZERO: Rule = Rule {
         Threshold {
             key: "warning_per_second",
             default: 10.0,
-            help: "windows closed/s, however few connections there are: each reader may pause now and then; own",
+            help: "windows closed/s above which it counts although no reader is behind any more; own",
         },
     ],
     fires: zero,
@@ -47,9 +47,9 @@ pub static ZERO: Rule = Rule {
             observed: || stopped(1, 131_072).with(&CURR_ESTAB, 5_000),
         },
         Example {
-            what: "a single connection whose reader paused three times",
+            what: "the reader of a single connection paused three times, and caught up",
             severity: Some(Severity::Info),
-            observed: || stopped(3, 131_072).with(&CURR_ESTAB, 1),
+            observed: || Observed { sockets: None, ..stopped(3, 131_072).with(&CURR_ESTAB, 1) },
         },
         Example {
             what: "windows that were closed before opened again",
@@ -81,9 +81,12 @@ fn stopped(count: u64, buffer: u32) -> Observed {
 fn zero(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let count = seen.delta(&TO_ZERO_WINDOW_ADV);
     let connections = seen.changes.gauge(&CURR_ESTAB).map_or(0, |(most, _)| most).max(1);
-    let of_each = seen.threshold(rule, "warning_per_second_per_100") * connections as f64 / 100.0;
-    let warning = of_each.max(seen.threshold(rule, "warning_per_second"));
-    let many = seen.rate(count).is_some_and(|rate| rate > warning);
+    let warning = seen.threshold(rule, "warning_per_second_per_100") * connections as f64 / 100.0;
+    let full = seen.sockets.iter().filter_map(|sockets| sockets.connections.as_ref()).flat_map(|all| &all.full);
+    let full: Vec<&Connection> = full.collect();
+    // Readers that paused and caught up are no trouble, if there are few.
+    let noise = if full.is_empty() { seen.threshold(rule, "warning_per_second") } else { 0.0 };
+    let many = seen.rate(count).is_some_and(|rate| rate > warning.max(noise));
     let severity = if many { Severity::Warning } else { Severity::Info };
     // Over days, each application is slow once.
     if count == 0 || (seen.changes.since_boot && !many) {
@@ -92,8 +95,6 @@ fn zero(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let why = format!("{count} times a window was closed, with {connections} connections; nothing was lost by that");
     let mut finding = Finding::new(rule, severity, Scope::Netns, 0, why);
     finding.evidence.push(seen.evidence(&TO_ZERO_WINDOW_ADV, Some(warning)));
-    let full = seen.sockets.iter().filter_map(|sockets| sockets.connections.as_ref()).flat_map(|all| &all.full);
-    let full: Vec<&Connection> = full.collect();
     finding.victims = full.iter().map(|one| Victim::of_connection(one, 0)).collect();
     match full.first() {
         Some(worst) => {
