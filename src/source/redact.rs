@@ -108,7 +108,7 @@ fn rewritten(path: &str, bytes: &[u8], names: &mut Names) -> Option<Vec<u8>> {
         _ if path.starts_with(DRIVERS) => return Some(driver::without_firmware(bytes)),
         _ if is_of_numbers(path) => return Some(rewrite(bytes, |payload| numbers(payload, names))),
         _ if path.starts_with(".netlink/sock_diag/") => return Some(rewrite(bytes, |payload| socket(payload, names))),
-        _ if path.starts_with("proc/sys/net/") || path.starts_with("sys/class/net/") => {
+        _ if ["proc/sys/net/", "proc/sys/vm/", "sys/class/net/"].iter().any(|folder| path.starts_with(folder)) => {
             let is_setting = bytes.iter().all(|byte| IN_SETTINGS.contains(byte));
             return is_setting.then(|| text::plain(bytes, names));
         }
