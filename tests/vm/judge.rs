@@ -117,9 +117,10 @@ fn doctor(guest: &Guest) -> Result<(), String> {
         if id.starts_with("fexit:") {
             continue;
         }
-        same(&(id, hook["found"].is_string()), &(id, events.contains(&id)))?;
-        // Our program is taken wherever its hook is there.
-        same(&(id, &hook["attached"], &hook["reason"]), &(id, &events.contains(&id).into(), &Value::Null))?;
+        let there = events.contains(&id);
+        same(&(id, hook["found"].is_string()), &(id, there))?;
+        // Our program is taken wherever its hook is there; where it is not, that is said.
+        same(&(id, &hook["attached"], hook["reason"].is_string()), &(id, &there.into(), !there))?;
     }
     for ability in card["abilities"].as_array().ok_or("no abilities")? {
         // Before 5.11 the kernel does not describe its modules.
