@@ -10,6 +10,7 @@ mod program;
 mod reasons;
 mod ring;
 mod stream;
+mod tcp;
 
 use std::sync::LazyLock;
 use std::thread::sleep;
@@ -39,6 +40,7 @@ pub fn cases() -> Vec<Case> {
         stream::cases(),
         probed::cases(),
         ring::cases(),
+        tcp::cases(),
     ]
     .into_iter()
     .flatten()
