@@ -102,6 +102,40 @@ counters! {
     AO_KEY_NOT_FOUND = TCP_EXT.total("TCPAOKeyNotFound", Unit::Segments).flow(Flow::Lost { at: "tcp_in" });
     /// Segments without the TCP-AO signature that their connection asks for, since 6.7. net/ipv4/tcp.c.
     AO_REQUIRED = TCP_EXT.total("TCPAORequired", Unit::Segments).flow(Flow::Lost { at: "tcp_in" });
+    /// SYN-ACKs with an old timestamp, for a connection that we open. net/ipv4/tcp_input.c
+    /// tcp_rcv_synsent_state_process().
+    PAWS_ACTIVE = TCP_EXT.total("PAWSActive", Unit::Segments);
+    /// Segments that echo a timestamp which was never sent, since 6.15. net/ipv4/tcp_input.c tcp_ack().
+    TS_ECR_REJECTED = TCP_EXT.total("TSEcrRejected", Unit::Segments);
+    /// Segments with a right TCP-AO signature, since 6.7. net/ipv4/tcp_ao.c tcp_ao_verify_hash().
+    AO_GOOD = TCP_EXT.total("TCPAOGood", Unit::Segments);
+    /// ICMP errors that were not believed because their connection is signed by TCP-AO, since 6.7. net/ipv4/tcp_ao.c
+    /// tcp_ao_ignore_icmp().
+    AO_DROPPED_ICMPS = TCP_EXT.total("TCPAODroppedIcmps", Unit::Packets);
+    /// Answers to segments with an old timestamp that were held back, because one was sent a moment ago.
+    /// net/ipv4/tcp_input.c tcp_oow_rate_limited().
+    ACK_SKIPPED_PAWS = TCP_EXT.total("TCPACKSkippedPAWS", Unit::Segments);
+    /// The same for segments outside of the window. net/ipv4/tcp_input.c tcp_oow_rate_limited().
+    ACK_SKIPPED_SEQ = TCP_EXT.total("TCPACKSkippedSeq", Unit::Segments);
+    /// The same in the state FIN_WAIT2. net/ipv4/tcp_minisocks.c tcp_timewait_check_oow_rate_limit().
+    ACK_SKIPPED_FIN_WAIT2 = TCP_EXT.total("TCPACKSkippedFinWait2", Unit::Segments);
+    /// The same in the state TIME_WAIT. net/ipv4/tcp_minisocks.c tcp_timewait_check_oow_rate_limit().
+    ACK_SKIPPED_TIME_WAIT = TCP_EXT.total("TCPACKSkippedTimeWait", Unit::Segments);
+    /// The same for challenge acknowledgements. net/ipv4/tcp_input.c tcp_send_challenge_ack().
+    ACK_SKIPPED_CHALLENGE = TCP_EXT.total("TCPACKSkippedChallenge", Unit::Segments);
+    /// Acknowledgements that waited for data to go with, and were sent by the timer. net/ipv4/tcp_timer.c
+    /// tcp_delack_timer_handler().
+    DELAYED_ACKS = TCP_EXT.total("DelayedACKs", Unit::Segments);
+    /// Times that such an acknowledgement waited longer because a process held the socket. net/ipv4/tcp_timer.c
+    /// tcp_delack_timer().
+    DELAYED_ACK_LOCKED = TCP_EXT.total("DelayedACKLocked", Unit::Events);
+    /// Acknowledgements of segments out of order that were saved by sending one for several, since 4.18.
+    /// net/ipv4/tcp_timer.c tcp_compressed_ack_kick().
+    ACK_COMPRESSED = TCP_EXT.total("TCPAckCompressed", Unit::Segments);
+    /// Times that we told a sender that what it sent had come already. net/ipv4/tcp_input.c tcp_dsack_set().
+    DSACK_OLD_SENT = TCP_EXT.total("TCPDSACKOldSent", Unit::Segments);
+    /// The same for data out of order. net/ipv4/tcp_input.c tcp_dsack_set().
+    DSACK_OFO_SENT = TCP_EXT.total("TCPDSACKOfoSent", Unit::Segments);
     /// Segments taken by the fast path: in order, with data. net/ipv4/tcp_input.c tcp_rcv_established().
     HP_HITS = TCP_EXT.total("TCPHPHits", Unit::Segments);
     /// Acknowledgements without data. net/ipv4/tcp_input.c tcp_ack().

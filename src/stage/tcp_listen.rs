@@ -75,7 +75,8 @@ counters! {
 static REASONS: &[Reason] = &[
     Reason::harmful(
         "TCP_LISTEN_OVERFLOW",
-        "The listener's accept queue is full: the application accepts too slowly. See accept-queue-overflow.",
+        "The listener's accept queue is full: the application accepts too slowly. Of that only final ACKs are drops; a SYN \
+         that is refused shows in TcpExt.ListenOverflows alone. See accept-queue-overflow.",
     )
     .in_functions(&["tcp_conn_request", "tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock"]),
     Reason::watch("TCP_INVALID_SYN", "A SYN where none may be: a confused or hostile peer."),

@@ -11,6 +11,7 @@ mod program;
 mod reasons;
 mod ring;
 mod stream;
+mod tcp;
 mod transmit;
 
 use std::sync::LazyLock;
@@ -43,6 +44,7 @@ pub fn cases() -> Vec<Case> {
         probed::cases(),
         ring::cases(),
         transmit::cases(),
+        tcp::cases(),
     ]
     .into_iter()
     .flatten()

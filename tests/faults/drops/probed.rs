@@ -33,7 +33,7 @@ pub fn cases() -> Vec<Case> {
     firewall.into_iter().chain([cgroup]).collect()
 }
 
-fn rx<T>(lab: &Lab, window: Duration, traffic: impl FnOnce() -> Outcome<T>) -> Outcome<(Report, T)> {
+pub fn rx<T>(lab: &Lab, window: Duration, traffic: impl FnOnce() -> Outcome<T>) -> Outcome<(Report, T)> {
     let args = ["rx", "--json", "--probes", "on", "--netns", &lab.server.name];
     // The counters are read for the first time after the probes are attached.
     let begun = |run: &tool::Run| attached(run).map(|()| sleep(Duration::from_millis(300)));

@@ -127,7 +127,7 @@ fn full_buffer(family: Family, window: Duration, more: &[&str]) -> Outcome {
     checks.done(&seen.report)
 }
 
-fn victim(checks: &mut Checks, row: &serde_json::Value, reader: &Actor, local: SocketAddr, lost: u64) {
+pub fn victim(checks: &mut Checks, row: &serde_json::Value, reader: &Actor, local: SocketAddr, lost: u64) {
     checks.same("victims", Some(1), row["victims"].as_array().map(Vec::len));
     let victim = &row["victims"][0];
     checks.same("victim's pid", Some(u64::from(reader.pid())), victim["pid"].as_u64());
