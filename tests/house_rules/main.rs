@@ -2,6 +2,7 @@
 
 mod imports;
 mod papers;
+mod provoked;
 mod reasons;
 mod teach;
 

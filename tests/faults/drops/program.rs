@@ -9,18 +9,20 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use aya::programs::links::CgroupAttachMode;
-use aya::programs::{CgroupSkb, CgroupSkbAttachType, SchedClassifier, TcAttachType};
+use aya::programs::{CgroupSkb, CgroupSkbAttachType, SchedClassifier, TcAttachType, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::policy::{from_client, policy, send};
+use super::probed::rx;
 use super::{Seen, attached, observe};
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, wrong};
 use crate::lab::{CLIENT_DEVICE, Family, Lab, SERVER_DEVICE, ip};
 use crate::need::Need;
 use crate::observe::inside;
+use crate::report::{Finding, Report};
 use crate::tool;
 
 const PORT: u16 = 5060;
@@ -39,6 +41,11 @@ SEC("xdp") int nsdf_xdp(struct packet *p)
 	unsigned char *data = (void *)(long)p->data, *end = (void *)(long)p->data_end;
 	return data + 14 <= end && data[12] == 8 && data[13] == 0 ? 1 : 2;
 }
+SEC("xdp") int nsdf_abort(struct packet *p)
+{
+	unsigned char *data = (void *)(long)p->data, *end = (void *)(long)p->data_end;
+	return data + 14 <= end && data[12] == 8 && data[13] == 0 ? 0 : 2;
+}
 char its_license[] SEC("license") = "Dual MIT/GPL";
 "#;
 
@@ -52,6 +59,8 @@ pub fn cases() -> Vec<Case> {
         Case::new("drops::policy_xdp_generic", needs, |window| xdp("xdpgeneric", window)),
         Case::new("drops::policy_xdp_driver", needs, |window| xdp("xdpdrv", window)),
         Case::new("drops::policy_cgroup", needs, cgroup),
+        Case::new("drops::rx_with_probes_tc_program", needs, rx_of_tc),
+        Case::new("drops::rx_with_probes_xdp_exceptions", needs, rx_of_xdp),
         Case::new("drops::pages_held_of_a_pool_that_is_to_go", needs, pages_held).seconds(4),
     ]
 }
@@ -258,4 +267,36 @@ fn pages_held(window: Duration) -> Outcome {
     checks.that((1..=DATAGRAMS as u64).contains(&pages), format_args!("{pages} pages of {DATAGRAMS} datagrams"));
     checks.same("harm", Some("watch"), incident["harm"].as_str());
     checks.done(&seen.report)
+}
+
+/// What `rx` says of it: one finding with as many packets as were sent.
+fn finding_of(report: &Report, checks: &mut Checks, rule: &str, evidence: &str, count: u64) {
+    let all = report.findings(rule);
+    checks.same(&format!("findings {rule}"), 1, all.len());
+    checks.same(&format!("{rule}: evidence"), Some(count), Finding(all.first().copied()).evidence(evidence));
+}
+
+fn rx_of_tc(window: Duration) -> Outcome {
+    let (lab, object) = (Lab::new()?, Object::compile()?);
+    filter(&lab, &object, "ingress")?;
+    let (report, sent) = rx(&lab, window, || from_client(&lab, Family::V4, &[(PORT, 120)]))?;
+    let mut checks = Checks::default();
+    finding_of(&report, &mut checks, "ingress-filter-drops", "drop.TC_INGRESS", sent);
+    checks.done(&report)
+}
+
+/// A program that fails on each packet of IPv4.
+fn rx_of_xdp(window: Duration) -> Outcome {
+    let (lab, object) = (Lab::new()?, Object::compile()?);
+    let mut ebpf = object.load()?;
+    lab.server.inside(|| {
+        let program: Option<&mut Xdp> = ebpf.program_mut("nsdf_abort").and_then(|p| p.try_into().ok());
+        let program = program.ok_or_else(|| std::io::Error::other("no program nsdf_abort"))?;
+        let attached = program.load().and_then(|()| program.attach(SERVER_DEVICE, XdpMode::Skb));
+        attached.map(drop).map_err(std::io::Error::other)
+    })?;
+    let (report, sent) = rx(&lab, window, || from_client(&lab, Family::V4, &[(PORT, 110)]))?;
+    let mut checks = Checks::default();
+    finding_of(&report, &mut checks, "xdp-exceptions", "drop.xdp_exception", sent);
+    checks.done(&report)
 }
