@@ -11,9 +11,10 @@ use tempfile::TempDir;
 use crate::guest;
 
 /// What `tests/vm/run` needs. Also the names by which they are installed: see `tests/run`.
-const TOOLS: [&str; 9] = ["qemu-system-x86_64", "busybox", "cpio", "depmod", "xz", "zstd", "lz4", "ip", "nft"];
+const TOOLS: [&str; 10] =
+    ["qemu-system-x86_64", "busybox", "cpio", "depmod", "xz", "zstd", "lz4", "ip", "nft", "xtables-legacy-multi"];
 
-/// iptables of the old kind and what it needs for its verdicts: taken along where this machine has it.
+/// iptables of the old kind, and what it needs for its verdicts.
 const OLD_IPTABLES: [&str; 2] =
     ["/usr/sbin/xtables-legacy-multi=/usr/bin/iptables-legacy", "/usr/lib/x86_64-linux-gnu/xtables/libxt_standard.so"];
 
@@ -57,11 +58,8 @@ impl Boot {
     fn boot(&self) -> Result<Guest, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let own = std::env::current_exe().map_err(|e| e.to_string())?;
-        let mut files = vec![own.as_os_str()];
-        if OLD_IPTABLES.iter().all(|file| Path::new(file.split('=').next().unwrap_or(file)).exists()) {
-            files.extend(OLD_IPTABLES.map(OsStr::new));
-        }
-        self.run(&folder, &own, &files, &[guest::FLAG])?;
+        let [iptables, verdicts] = OLD_IPTABLES.map(OsStr::new);
+        self.run(&folder, &own, &[own.as_os_str(), iptables, verdicts], &[guest::FLAG])?;
         Ok(Guest { folder })
     }
 
