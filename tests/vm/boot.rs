@@ -75,7 +75,9 @@ impl Boot {
         // a reader that is too slow can't be told from one that pauses. And an emulated CPU does not keep up with bursts
         // however long its queue, nor with a load that is meant to be one.
         let not_here = ["slow_reader", "loops::netdev_max_backlog", "loops::rps_cpus"];
-        let not_here = not_here.into_iter().chain(["drops::a_million", "drops::table_full"]);
+        // QEMU on several threads now and then lets a CPU run code that another has just patched as it was before, where the
+        // kernel panics ("Oops: int3"; never on one thread): this fault has packets evaluated while programs are attached.
+        let not_here = not_here.into_iter().chain(["drops::a_million", "drops::table_full", "drops::policy_across"]);
         // These ask for what kernels have come to tell since 5.10 (the reason itself, the socket's address, resets without
         // a socket), or for setpriv; the trials of `drops` hold them to what each kernel tells.
         let newer =
