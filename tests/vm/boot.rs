@@ -11,9 +11,10 @@ use tempfile::TempDir;
 use crate::guest;
 
 /// What `tests/vm/run` needs. Also the names by which they are installed: see `tests/run`.
-const TOOLS: [&str; 9] = ["qemu-system-x86_64", "busybox", "cpio", "depmod", "xz", "zstd", "lz4", "ip", "nft"];
+const TOOLS: [&str; 10] =
+    ["qemu-system-x86_64", "busybox", "cpio", "depmod", "xz", "zstd", "lz4", "ip", "nft", "xtables-legacy-multi"];
 
-/// iptables of the old kind and what it needs for its verdicts: taken along where this machine has it.
+/// iptables of the old kind, and what it needs for its verdicts.
 const OLD_IPTABLES: [&str; 2] =
     ["/usr/sbin/xtables-legacy-multi=/usr/bin/iptables-legacy", "/usr/lib/x86_64-linux-gnu/xtables/libxt_standard.so"];
 
@@ -57,11 +58,8 @@ impl Boot {
     fn boot(&self) -> Result<Guest, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let own = std::env::current_exe().map_err(|e| e.to_string())?;
-        let mut files = vec![own.as_os_str()];
-        if OLD_IPTABLES.iter().all(|file| Path::new(file.split('=').next().unwrap_or(file)).exists()) {
-            files.extend(OLD_IPTABLES.map(OsStr::new));
-        }
-        self.run(&folder, &own, &files, &[guest::FLAG])?;
+        let [iptables, verdicts] = OLD_IPTABLES.map(OsStr::new);
+        self.run(&folder, &own, &[own.as_os_str(), iptables, verdicts], &[guest::FLAG])?;
         Ok(Guest { folder })
     }
 
@@ -77,7 +75,9 @@ impl Boot {
         // a reader that is too slow can't be told from one that pauses. And an emulated CPU does not keep up with bursts
         // however long its queue, nor with a load that is meant to be one.
         let not_here = ["slow_reader", "loops::netdev_max_backlog", "loops::rps_cpus"];
-        let not_here = not_here.into_iter().chain(["drops::a_million", "drops::table_full"]);
+        // QEMU on several threads now and then lets a CPU run code that another has just patched as it was before, where the
+        // kernel panics ("Oops: int3"; never on one thread): this fault has packets evaluated while programs are attached.
+        let not_here = not_here.into_iter().chain(["drops::a_million", "drops::table_full", "drops::policy_across"]);
         // These ask for what kernels have come to tell since 5.10 (the reason itself, the socket's address, resets without
         // a socket), or for setpriv; the trials of `drops` hold them to what each kernel tells.
         let newer =
