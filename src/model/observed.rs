@@ -295,13 +295,18 @@ impl Observed {
             return Err(format!("whether {} of {device} binds now shows only in a window: --interval 1s", knob.id));
         }
         let Some(from) = self.settings.number(&path) else {
-            return Err(format!("{} would help, but the driver of {device} does not tell or set it", knob.id));
+            return Err(format!(
+                "{} of {device} would help, but its present value is not known here: the driver does not tell it, or it \
+                 was not recorded",
+                knob.id
+            ));
         };
         let most = self.settings.number(&format!("{path}/max")).unwrap_or(*knob.range.end());
         let to = to(from).min(most).min(*knob.range.end());
         if to <= from {
             return Err(format!(
-                "{} of {device} is {from} {} already, and more is not to be had or would not help: let other CPUs or                  devices take part, or less traffic come",
+                "{} of {device} is {from} {} already, and more is not to be had or would not help: let other CPUs or \
+                 devices take part, or less traffic come",
                 knob.id, knob.unit
             ));
         }
