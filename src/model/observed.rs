@@ -333,7 +333,7 @@ impl Observed {
                 let path = knob.path_of(&instance);
                 (self.ethtool(&path, &to), self.ethtool(&path, &from))
             }
-            Place::Application => (format!("{name} = {to}, in the application"), format!("{name} = {from}")),
+            Place::Elsewhere(_) => (format!("{name} = {to}, in the application"), format!("{name} = {from}")),
         };
         Suggestion {
             knob: name,
@@ -351,7 +351,7 @@ impl Observed {
             waits: knob.waits,
             command,
             undo,
-            appliable: knob.place != Place::Application,
+            appliable: !matches!(knob.place, Place::Elsewhere(_)),
         }
     }
 

@@ -32,7 +32,13 @@ pub fn read(host: &Host, templates: impl Iterator<Item = SettingFile>) -> Settin
         }
     }
     for block in &blocks {
-        ethtool::settings::read(host, block, &mut settings);
+        if block == ethtool::hash::BLOCK {
+            for device in trees.names(Tree::Sysfs, "class/net").unwrap_or_default() {
+                ethtool::hash::read(host, &device, &mut settings);
+            }
+        } else {
+            ethtool::settings::read(host, block, &mut settings);
+        }
     }
     settings
 }

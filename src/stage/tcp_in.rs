@@ -2,6 +2,7 @@
 
 mod backlog;
 mod buffer;
+mod leave;
 mod prune;
 mod queue_drops;
 mod segments;
@@ -332,5 +333,15 @@ pub static STAGE: Stage = Stage {
         &timers::RTO_MAX,
         &timers::MTU_PROBING,
         &timers::BASE_MSS,
+        &leave::EARLY_RETRANS,
+        &leave::RECOVERY,
+        &leave::FRTO,
+        &leave::REORDERING,
+        &leave::MAX_REORDERING,
+        &leave::AUTOCORKING,
+        &leave::THIN_LINEAR,
+        &leave::PLB,
+        &leave::TXREHASH,
+        &leave::BLACKHOLE,
     ],
 };

@@ -72,7 +72,7 @@ fn largest() -> Outcome {
 fn instance(knob: &Knob) -> Instance {
     match knob.id {
         id if id.starts_with("bql.") => Instance::queue("ifbx", "tx-0"),
-        "xps_cpus" => Instance::queue("vx", "tx-1"),
+        "xps_cpus" | "xps_rxqs" => Instance::queue("vx", "tx-1"),
         id if id.starts_with("rps_") => Instance::queue("vx", "rx-1"),
         _ => Instance::device("vx"),
     }
@@ -105,7 +105,8 @@ fn every_setting() -> Outcome {
     let has_ifb = ip(&["-n", server, "link", "add", "ifbx", "type", "ifb"]).is_ok();
     let cat = |path: &str| Ok::<_, crate::case::Trouble>(lab.server.exec(&["cat", path])?.trim().to_owned());
     let mut steps = Vec::new();
-    for (_, knob) in knobs().filter(|(_, knob)| matches!(knob.place, Where::Sysfs(_))) {
+    // Only hardware holds a queue to a rate.
+    for (_, knob) in knobs().filter(|(_, knob)| matches!(knob.place, Where::Sysfs(_)) && knob.id != "tx_maxrate") {
         let instance = instance(knob);
         if !has_ifb && instance.to_string().starts_with("ifbx") {
             return again("this kernel has no ifb");
@@ -115,7 +116,8 @@ fn every_setting() -> Outcome {
         // Another value of the same shape.
         let to = match knob.unit {
             Knob::CPUS if from == "1" => "2",
-            Knob::CPUS | "0/1" => "1",
+            Knob::CPUS | "0/1" | "receive queues, a bitmap" => "1",
+            "ms" => "100",
             _ => "1024",
         };
         let (to, id) = (to.to_owned(), knob.id.into());
@@ -128,7 +130,7 @@ fn every_setting() -> Outcome {
     let panel = Switches { home: &home, place: Some(&place) };
     let mut change = Change { steps, ..new_change(1) };
     let mut checks = Checks::default();
-    checks.same("settings in sysfs", 10, change.steps.len());
+    checks.same("settings in sysfs", 12, change.steps.len());
     if let Err(failed) = apply(&mut change, &panel, &journal) {
         checks.that(false, format_args!("{failed:?}"));
         return checks.done(&"");
