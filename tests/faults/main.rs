@@ -8,6 +8,7 @@
 //! - `need`: what a machine must have, and whether this one has it
 //! - `lab`: two namespaces joined by a veth pair, gone again whatever happens
 //! - `guard`: a machine-wide sysctl lowered for a while and put back even if this process is killed
+//! - `cgroup`: a memory cgroup of our own, gone again whatever happens
 //! - `actor`: victims and senders: this binary started again inside a namespace, steered line by line
 //! - `endpoint`: what such a process does: UDP readers and senders, TCP listeners and clients
 //! - `frame`: frames made by hand, for what no socket would send
@@ -34,6 +35,7 @@ mod accept_queue;
 mod actor;
 mod backlog;
 mod case;
+mod cgroup;
 mod confirm;
 mod conntrack;
 mod drops;

@@ -45,23 +45,30 @@ pub struct Fault {
 }
 
 pub fn connected(family: Family, connections: u64) -> Outcome<Fault> {
+    connected_in(many_small_segments(family)?, family, connections, |_| Ok(()))
+}
+
+/// Two hosts of which the client has many small segments on their way at once, each for itself.
+pub fn many_small_segments(family: Family) -> Outcome<Lab> {
     let lab = Lab::new()?;
-    // Many small segments are to be on their way at once, each for itself.
     let server = family.server(0).ip();
     let bits = if family == Family::V4 { 32 } else { 128 };
     batch(&lab.client.name, &[format!("route replace {server}/{bits} dev {CLIENT_DEVICE} initcwnd 4000")])?;
     lab.client.set("net/ipv4/tcp_congestion_control", "reno")?;
     lab.client.set("net/ipv4/tcp_retrans_collapse", "0")?;
-    connected_in(lab, family, connections, None)
+    Ok(lab)
 }
 
-/// `buffer`: what the application asks for in SO_RCVBUF.
-pub fn connected_in(lab: Lab, family: Family, connections: u64, buffer: Option<u32>) -> Outcome<Fault> {
+/// `prepare`: what is done to the server before it accepts.
+pub fn connected_in(
+    lab: Lab,
+    family: Family,
+    connections: u64,
+    prepare: impl FnOnce(&mut Actor) -> Outcome,
+) -> Outcome<Fault> {
     let local = family.server(PORT).to_string();
     let mut server = Actor::start(&lab.server, "nsd-server", "tcp-server", &[&local, "64"])?;
-    if let Some(bytes) = buffer {
-        server.ask(&format!("shrink {bytes}"))?;
-    }
+    prepare(&mut server)?;
     let mut client = Actor::start(&lab.client, "nsd-client", "tcp-client", &[])?;
     client.ask(&format!("fill {local} {connections}"))?;
     match server.ask("accept")? {
@@ -211,8 +218,11 @@ fn zero_window(family: Family, reader: Reader, window: Duration) -> Outcome {
     if reader == Reader::Most {
         lab.server.set("net/ipv4/tcp_rmem", "4096 65536 65536")?;
     }
-    let buffer = (reader == Reader::Own).then_some(20_000);
-    let Fault { lab, server, mut client, local } = connected_in(lab, family, CONNECTIONS, buffer)?;
+    let own_buffer = |server: &mut Actor| match reader {
+        Reader::Own => server.ask("shrink 20000").map(drop),
+        _ => Ok(()),
+    };
+    let Fault { lab, server, mut client, local } = connected_in(lab, family, CONNECTIONS, own_buffer)?;
     let seen = observe(&lab.server, window, || {
         let sent = client.ask(&format!("write {ALL} 60000"))?;
         // Its own buffer takes a part; the rest is what it can't send.
