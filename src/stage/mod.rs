@@ -63,6 +63,7 @@ pub static CONNECTIONS_TELL: &[(&Counter, u64)] = &[
     (&tcp_in::RCV_Q_DROP, 1),
     (&tcp_in::OFO_DROP, 1),
     (&tcp_in::ZERO_WINDOW_DROP, 1),
+    (&tcp_in::BEYOND_WINDOW, 1),
     (&tcp_in::TO_ZERO_WINDOW_ADV, 1),
     (&socket_memory::TCP_MEMORY_PRESSURES, 1),
     (&socket_memory::TCP_ABORT_ON_MEMORY, 1),
