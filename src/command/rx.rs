@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
 use crate::ledger;
 use crate::model::{
-    Changes, Finding, Instance, Knob, Observed, PathMtu, Probed, Scope, Settings, Severity, SourceStatus,
+    Changes, Finding, Instance, Knob, Lasting, Observed, PathMtu, Probed, Scope, Settings, Severity, SourceStatus,
 };
 use crate::observe::{Observer, Window};
 use crate::render::{self, Look};
@@ -22,7 +23,8 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
 use crate::source::{Host, groups, inventory, owner, path_mtu, settings, text};
-use crate::stage::{RECEIVE, read};
+use crate::stage::{RECEIVE, link, read};
+use crate::tune::{journal, recent};
 
 /// Watches the receive path and reports on it, once or window after window.
 pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
@@ -54,6 +56,8 @@ pub(super) struct Run<'a> {
     pub home: Place,
     /// The namespace that is looked at.
     pub place: Place,
+    /// Where this program writes down what it changes.
+    journal: &'a Path,
 }
 
 impl<'a> Run<'a> {
@@ -65,6 +69,7 @@ impl<'a> Run<'a> {
             device: args.dev.clone(),
             format: args.format(),
             probes: args.probes,
+            journal: &args.change.state_dir,
             ..Run::at(args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
         })
     }
@@ -73,7 +78,8 @@ impl<'a> Run<'a> {
     pub fn at(place: Place, stop: &'a AtomicBool) -> Self {
         let (ignored, thresholds) = (Ignored::none(), BTreeMap::new());
         let (home, format, probes) = (Place::here_pinned(), Format::Table, Probes::Auto);
-        Run { stop, ignored, thresholds, device: None, format, probes, home, place }
+        let journal = Path::new(journal::DEFAULT);
+        Run { stop, ignored, thresholds, device: None, format, probes, home, place, journal }
     }
 
     /// One window of this host.
@@ -85,7 +91,7 @@ impl<'a> Run<'a> {
             let bar = Bar::new(self.format, interval);
             let (_, window) = observer.watch(&first, interval, self.stop, |share| bar.show(share));
             bar.clear();
-            self.report(&Host::Live, window, probing.window())
+            self.report(&Host::Live, window, probing.window(), Lasting::default())
         };
         self.place.inside(watch).flatten()
     }
@@ -106,7 +112,7 @@ impl Run<'_> {
             [_, after] => (after, observer.between(after.clone(), wait)),
             _ => (&hosts[0], observer.since_boot()),
         };
-        self.report(host, window, Seen::default())
+        self.report(host, window, Seen::default(), Lasting::default())
     }
 
     /// Reports on window after window; returns the worst severity found. Runs inside the observed namespace.
@@ -125,12 +131,14 @@ impl Run<'_> {
             let mut observer = Observer::new(Host::Live);
             let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
-            let mut windows = 0;
+            let (mut windows, mut lasting) = (0, Lasting::default());
             while !self.stop.load(Ordering::Relaxed) && (args.windows() == 0 || windows < args.windows()) {
                 let bar = Bar::new(self.format, args.interval);
                 let (last, window) = observer.watch(&first, args.interval, self.stop, |share| bar.show(share));
                 bar.clear();
-                show(self.report(host, window, probing.window())?)?;
+                let report = self.report(host, window, probing.window(), lasting.clone())?;
+                lasting.follow(&report.findings, report.window_seconds.unwrap_or(0.0));
+                show(report)?;
                 first = last;
                 windows += 1;
             }
@@ -139,8 +147,8 @@ impl Run<'_> {
         Ok(worst)
     }
 
-    /// What one window says.
-    fn report(&self, host: &Host, window: Window, seen: Seen) -> Result<Report, Error> {
+    /// What one window says, after others that found what `lasting` tells.
+    fn report(&self, host: &Host, window: Window, seen: Seen, lasting: Lasting) -> Result<Report, Error> {
         let Window { mut changes, sockets, mut sources } = window;
         if let Some(device) = &self.device {
             only_device(&mut changes, device)?;
@@ -165,7 +173,20 @@ impl Run<'_> {
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
         let unexplained = missing(ledger.as_deref().unwrap_or_default());
         let hidden = if changes.since_boot { Vec::new() } else { inventory::hidden(host) };
-        let seen = Observed { changes, sockets, settings, thresholds, enter, probed, path_mtus, unexplained, hidden };
+        let restarted = self.restarted(host, &changes);
+        let seen = Observed {
+            changes,
+            sockets,
+            settings,
+            thresholds,
+            enter,
+            probed,
+            path_mtus,
+            unexplained,
+            hidden,
+            lasting,
+            restarted,
+        };
         let mut findings = diagnose(RECEIVE, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));
@@ -207,6 +228,15 @@ impl Run<'_> {
             settings.extend(self.home.inside(|| read(&machine)).unwrap_or_default());
         }
         settings
+    }
+
+    /// Devices that this program itself restarted in the window, if one lost its link.
+    fn restarted(&self, host: &Host, changes: &Changes) -> BTreeMap<String, String> {
+        let down = changes.delta_of(&[&link::CARRIER_DOWN, &link::EXT_DOWN]) > 0;
+        match changes.seconds.filter(|_| down && !changes.since_boot && !host.is_recorded()) {
+            Some(seconds) => recent::restarted(self.journal, seconds),
+            None => BTreeMap::new(),
+        }
     }
 
     fn netns(&self) -> Netns {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
-    Kind, Knob, Place, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table, Victim,
-    ethtool, grow, per_second, quoted,
+    Kind, Knob, Lasting, Place, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table,
+    Victim, ethtool, grow, per_second, quoted,
 };
 
 /// What was observed in one network namespace over one window.
@@ -30,6 +30,11 @@ pub struct Observed {
     pub unexplained: BTreeMap<&'static str, u64>,
     /// Devices that one way of asking shows and another does not. Looked for in a window only.
     pub hidden: Vec<Hidden>,
+    /// What the windows directly before this one found.
+    pub lasting: Lasting,
+    /// Devices that this program itself may have restarted in the window, by what it set. Looked up only if a link went
+    /// down.
+    pub restarted: BTreeMap<String, String>,
 }
 
 /// A device that one way of asking shows and another does not.

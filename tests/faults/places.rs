@@ -12,6 +12,7 @@ use netstat_deep::source::settings::writable;
 use netstat_deep::stage::knobs;
 use netstat_deep::tune::apply::{Failed, apply};
 use netstat_deep::tune::journal::{Change, Journal, Step, new_change};
+use netstat_deep::tune::recent;
 use netstat_deep::tune::revert::revert;
 
 use crate::case::{Case, Checks, Outcome, again, wrong};
@@ -202,6 +203,9 @@ fn ethtool() -> Outcome {
     for (id, device, flag, [name, _, to]) in OF_ETHTOOL {
         checks.same(id, (*to).to_owned(), shown(device, flag, name)?);
     }
+    // A link that goes down by it is not blamed on the cable.
+    let restarted = recent::restarted(folder.path(), 1.0);
+    checks.same("devices it set", vec!["tapx", "vx"], restarted.keys().map(String::as_str).collect());
     let outcomes = revert(&mut change, &panel, &journal, |_| true);
     for (id, device, flag, [name, from, _]) in OF_ETHTOOL {
         checks.same(id, (*from).to_owned(), shown(device, flag, name)?);
