@@ -14,6 +14,8 @@ use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::model::{Endpoint, Transport};
 use crate::source::Host;
 use crate::source::netlink::Dumped;
@@ -76,6 +78,8 @@ pub struct Survey {
     pub dumped: Dumped,
     /// How long the dump at the end took.
     pub took: Duration,
+    /// When the dump at the end began: the window's end.
+    pub ended: Timestamp,
     /// The window in seconds; absent for the sockets' lives.
     pub seconds: Option<f64>,
 }
@@ -120,7 +124,7 @@ impl Watch {
 
     /// The window ends; with `next`, another one begins. `recorded` is its length where it was not watched by us.
     pub fn end(&mut self, host: &Host, next: bool, recorded: Option<f64>) -> io::Result<Survey> {
-        let start = Instant::now();
+        let (start, ended) = (Instant::now(), Timestamp::now());
         let window = self.before.as_ref().map(|(before, begun)| (before, start - *begun));
         let milliseconds = window.as_ref().map_or(0, |(_, time)| time.as_millis() as u64);
         let milliseconds = recorded.map_or(milliseconds, |seconds| (seconds * 1e3) as u64);
@@ -142,7 +146,7 @@ impl Watch {
         self.before = state.next.take().map(|before| (before, start));
         let (ranked, took) = (state.top.ranked(), start.elapsed());
         let (top, listeners) = (state.top.sorted(), state.listeners.sorted());
-        Ok(Survey { top, ranked, listeners, census: state.census, left_out, dumped, took, seconds })
+        Ok(Survey { top, ranked, listeners, census: state.census, left_out, dumped, took, ended, seconds })
     }
 }
 

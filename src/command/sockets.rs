@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::bar::Bar;
 use super::drops::GLANCE;
 use super::live::Live;
-use super::rx::{name, now, recorded_netns};
+use super::rx::{name, recorded_netns, written};
 use crate::cli::{Format, SocketsArgs};
 use crate::error::{EXIT_INTERRUPTED, Error};
 use crate::model::{SourceStatus, Transport};
@@ -144,7 +144,7 @@ fn between(before: &Host, after: &Host) -> Option<f64> {
 fn report(args: &SocketsArgs, host: &Host, place: &Place, survey: Survey, limits: &Limits) -> SocketReport {
     let (rows, owners) = rows::rows(host, &survey, limits);
     let [sockets, listeners] = rows;
-    let Survey { ranked, census, left_out, dumped, took, seconds, .. } = survey;
+    let Survey { ranked, census, left_out, dumped, took, ended, seconds, .. } = survey;
     let reason = (dumped.bad > 0).then(|| format!("{} messages made no sense", dumped.bad));
     let reason = reason.or_else(|| dumped.disturbed.then(|| "the kernel's tables changed meanwhile".to_owned()));
     let dump = SourceStatus {
@@ -162,7 +162,7 @@ fn report(args: &SocketsArgs, host: &Host, place: &Place, survey: Survey, limits
         tool_version: env!("CARGO_PKG_VERSION"),
         host: name(host, "proc/sys/kernel/hostname"),
         kernel: name(host, "proc/sys/kernel/osrelease"),
-        taken_at: host.notes().map_or_else(|| Some(now()), |notes| notes.taken_at.clone()),
+        taken_at: host.notes().map_or_else(|| Some(written(ended)), |notes| notes.taken_at.clone()),
         window_seconds: seconds,
         recorded: host.is_recorded(),
         netns: host.notes().map_or_else(|| Some(here()), recorded_netns),

@@ -16,7 +16,7 @@ use crate::model::{State, Transport};
 use crate::report::sockets::{SocketReport, SocketRow};
 use crate::sockets::By;
 use crate::sockets::trouble::Trouble;
-use words::{details, ends, headword, owner};
+use words::{details, ends, flow, headword, owner};
 
 const WIDTH: usize = 80;
 const INDENT: usize = 4;
@@ -104,10 +104,9 @@ fn counts(report: &SocketReport, out: &mut dyn Write) -> io::Result<()> {
         let all: u64 = states.iter().map(|(count, _)| count).sum();
         let words: Vec<String> = states.iter().map(|(count, name)| format!("{name} {}", grouped(*count))).collect();
         let name = format!(" {} {}", transport.name(), grouped(all));
-        let lines = wrap(&words.join("  ").replace(' ', "\u{a0}").replace("\u{a0}\u{a0}", " "), WIDTH - 20);
-        for (at, line) in lines.iter().enumerate() {
+        for (at, line) in flow(&words, "  ", WIDTH - 20).iter().enumerate() {
             let name = if at == 0 { name.as_str() } else { "" };
-            writeln!(out, "{name:<17}  {}", line.replace(' ', "  ").replace('\u{a0}', " "))?;
+            writeln!(out, "{name:<17}  {line}")?;
         }
     }
     Ok(())
@@ -130,11 +129,8 @@ fn show(socket: &SocketRow, report: &SocketReport, out: &mut dyn Write) -> io::R
     for line in wrap(&ends(socket), WIDTH - INDENT) {
         writeln!(out, "{:INDENT$}{line}", "")?;
     }
-    // Numbers keep their words.
-    for line in
-        wrap(&details(socket, report).join("; ").replace(' ', "\u{a0}").replace(";\u{a0}", "; "), WIDTH - INDENT)
-    {
-        writeln!(out, "{:INDENT$}{DIM}{}{DIM:#}", "", line.replace('\u{a0}', " "))?;
+    for line in flow(&details(socket, report), "; ", WIDTH - INDENT) {
+        writeln!(out, "{:INDENT$}{DIM}{line}{DIM:#}", "")?;
     }
     Ok(())
 }

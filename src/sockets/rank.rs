@@ -178,6 +178,7 @@ mod tests {
         let with = |tcp: TcpInfo| Endpoint { tcp: Some(tcp), ..connection() };
         assert_eq!(worst(&connection(), &quiet), None);
         assert_eq!(worst(&udp(1, 5), &Grown { drops: 5, ..quiet }), Some(Trouble::Drops));
+        assert_eq!(worst(&connection(), &Grown { drops: 5, ..quiet }), Some(Trouble::SegmentsDropped));
         let listener = Endpoint { state: State::Listen, tcp: None, send_queue: 4, ..connection() };
         for (fill, trouble) in [
             (5, Some(Trouble::AcceptQueueFull)),

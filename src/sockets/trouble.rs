@@ -18,6 +18,8 @@ pub enum Trouble {
     SendBufferLimited,
     /// More than 20 % of the time with something to send, the peer's receive window was full.
     PeerWindowLimited,
+    /// A connection dropped segments that came: probes of its closed window, or what found no room. They are sent again.
+    SegmentsDropped,
     /// What came lies unread for a second or more, or fills the buffer: the application does not keep up.
     Unread,
     /// The accept queue is half full.
@@ -31,13 +33,13 @@ pub enum Trouble {
     SegmentsRefused,
     /// The accept queue is full: new connections are lost or have to wait.
     AcceptQueueFull,
-    /// It lost packets.
+    /// It lost packets; of a listener, connections that were to be made.
     Drops,
 }
 
 impl Trouble {
     /// All of them, the worst first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Drops,
         Self::AcceptQueueFull,
         Self::SegmentsRefused,
@@ -45,6 +47,7 @@ impl Trouble {
         Self::PeerWindowClosed,
         Self::AcceptQueueFilling,
         Self::Unread,
+        Self::SegmentsDropped,
         Self::PeerWindowLimited,
         Self::SendBufferLimited,
         Self::Retransmits,
@@ -54,6 +57,7 @@ impl Trouble {
     /// How bad it is, if it is the case at all; the unit is each one's own.
     pub fn of(self, socket: &Endpoint, grown: &Grown) -> Option<u64> {
         let tcp = socket.tcp.as_ref();
+        let connection = socket.transport == Transport::Tcp && socket.accept_queue().is_none();
         let [fill, limit] = socket.accept_queue().unwrap_or_default();
         let sends = tcp.is_some_and(|tcp| tcp.unsent.is_some_and(|unsent| unsent > 0));
         // TCP_TIMER probe0 in idiag_timer (inet_sk_diag_fill(), net/ipv4/inet_diag.c).
@@ -61,7 +65,8 @@ impl Trouble {
         let room = tcp.and_then(|tcp| Some(tcp.peer_window? >= tcp.segment)).unwrap_or(false);
         let when = |holds: bool, much: u64| holds.then_some(much.max(1));
         match self {
-            Self::Drops => when(grown.drops > 0, grown.drops),
+            Self::Drops => when(grown.drops > 0 && !connection, grown.drops),
+            Self::SegmentsDropped => when(grown.drops > 0 && connection, grown.drops),
             // The queue holds one more than its limit (sk_acceptq_is_full(), include/net/sock.h).
             Self::AcceptQueueFull => when(fill > limit && fill > 0, fill.into()),
             Self::AcceptQueueFilling => when(fill > 0 && fill <= limit && fill >= limit / 2, fill.into()),

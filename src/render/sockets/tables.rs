@@ -59,7 +59,7 @@ pub fn groups(title: &str, groups: &[Group], most: usize, out: &mut dyn Write) -
     for group in groups.iter().take(most) {
         let ms = |value: u64| {
             let ms = value as f64 / 1e3;
-            if ms < 10.0 { format!("{ms:.2}") } else { format!("{ms:.0}") }
+            if ms < 10.0 { format!("{ms:.3}") } else { format!("{ms:.0}") }
         };
         let two = |values: &Option<Percentiles>, write: &dyn Fn(u64) -> String| {
             values.map_or("-".into(), |values| format!("{} {}", write(values.p50), write(values.p99)))

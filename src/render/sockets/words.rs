@@ -36,6 +36,9 @@ pub fn headword(socket: &SocketRow, report: &SocketReport) -> String {
     match report.ranked_by {
         By::Trouble => match socket.troubles.first() {
             Some(Trouble::Drops) => lost(),
+            Some(Trouble::SegmentsDropped) => {
+                format!("dropped {at_most}{} segments{}", grouped(socket.drops), rate(socket.drops))
+            }
             Some(Trouble::AcceptQueueFull) => format!("accept queue full: {}", queue()),
             Some(Trouble::AcceptQueueFilling) => format!("accept queue fills: {}", queue()),
             Some(Trouble::SegmentsRefused) => "its segments are refused by this host".into(),
@@ -145,9 +148,10 @@ pub fn details(socket: &SocketRow, report: &SocketReport) -> Vec<String> {
         parts.extend(buffer("send", &socket.send_buffer));
     }
     let Some(tcp) = &socket.tcp else { return without_empty(parts) };
-    let ms = |microseconds: u32| {
-        let ms = f64::from(microseconds) / 1e3;
-        if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
+    let ms = |microseconds: u32| match f64::from(microseconds) / 1e3 {
+        _ if microseconds < 1000 => format!("{microseconds} µs"),
+        ms if ms < 10.0 => format!("{ms:.1} ms"),
+        ms => format!("{ms:.0} ms"),
     };
     if tcp.rtt_microseconds > 0 {
         let least = tcp.min_rtt_microseconds.map(|least| format!(", least {}", ms(least))).unwrap_or_default();
@@ -198,6 +202,25 @@ pub fn percent(share: Option<f64>) -> String {
         Some(percent) if percent < 10.0 => format!("{percent:.1} %"),
         Some(percent) => format!("{percent:.0} %"),
     }
+}
+
+/// Puts parts on lines, as many as fit; no part is broken.
+pub fn flow(parts: &[String], between: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + between.len() + part.chars().count() < width => {
+                line.push_str(between);
+                line.push_str(part);
+            }
+            Some(line) => {
+                line.push_str(between.trim_end());
+                lines.push(part.clone());
+            }
+            None => lines.push(part.clone()),
+        }
+    }
+    lines
 }
 
 /// The begin of a text that is too long.
