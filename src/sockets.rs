@@ -47,7 +47,9 @@ pub struct Wanted {
 
 impl Wanted {
     fn holds(&self, socket: &Endpoint) -> bool {
-        self.port.is_none_or(|port| socket.local.port() == port || socket.remote.port() == port)
+        // A recording holds those of all states.
+        self.states & 1 << socket.state as u32 != 0
+            && self.port.is_none_or(|port| socket.local.port() == port || socket.remote.port() == port)
             && self.inodes.as_ref().is_none_or(|inodes| inodes.contains(&socket.inode))
     }
 }

@@ -142,7 +142,7 @@ fn between(before: &Host, after: &Host) -> Option<f64> {
 }
 
 fn report(args: &SocketsArgs, host: &Host, place: &Place, survey: Survey, limits: &Limits) -> SocketReport {
-    let (rows, owners) = rows::rows(host, &survey, limits);
+    let (rows, owners) = rows::rows(host, &survey, limits, args.verbose > 0);
     let [sockets, listeners] = rows;
     let Survey { ranked, census, left_out, dumped, took, ended, seconds, .. } = survey;
     let reason = (dumped.bad > 0).then(|| format!("{} messages made no sense", dumped.bad));

@@ -33,7 +33,7 @@ pub struct SocketReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_seconds: Option<f64>,
     /// True if it was made of a recording.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recorded: bool,
     /// The network namespace; of a recording, if it holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,7 +133,7 @@ pub struct SocketRow {
     /// Packets it lost in its life.
     pub drops_total: u32,
     /// True if what it changed in the window is known as an upper bound only.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub at_most: bool,
     /// Bytes that lie unread. Of UDP and raw sockets, the memory that they take.
     #[serde(skip_serializing_if = "Option::is_none")]

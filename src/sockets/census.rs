@@ -46,27 +46,56 @@ impl Weight for Box<Quality> {
     }
 }
 
+/// What one connection adds to a quality.
+struct Sample {
+    rtt: u64,
+    least: Option<(u64, u64)>,
+    retransmitted: Option<u64>,
+    segments: [u64; 2],
+    rate: Option<(u64, u64)>,
+    beyond_limit: bool,
+}
+
+impl Sample {
+    fn of(socket: &Endpoint, grown: &Grown, limits: &Limits) -> Option<Self> {
+        let tcp = socket.tcp.as_ref().filter(|tcp| tcp.rtt > 0)?;
+        let least = tcp.least_rtt.map(u64::from);
+        let retransmitted = retransmitted(grown).filter(|_| !grown.at_most);
+        let rate = tcp.rate.filter(|_| !tcp.application_limited).zip(least);
+        let rate = rate.map(|(rate, least)| (rate, (u128::from(rate) * u128::from(least) / 1_000_000) as u64));
+        Some(Sample {
+            rtt: tcp.rtt.into(),
+            least: least.zip(inflation(socket)),
+            retransmitted,
+            segments: retransmitted.map_or([0; 2], |_| [grown.sent, grown.retransmitted]),
+            rate,
+            // What is on the way, and as much again until a lost segment is repaired.
+            beyond_limit: rate
+                .zip(limits.tcp_send_most())
+                .is_some_and(|((_, on_the_way), most)| on_the_way.saturating_mul(2) > most),
+        })
+    }
+}
+
 impl Quality {
-    fn add(&mut self, socket: &Endpoint, grown: &Grown, limits: &Limits) {
-        let Some(tcp) = &socket.tcp else { return };
+    fn add(&mut self, sample: &Sample) {
         self.connections += 1;
-        self.rtt.add(tcp.rtt.into());
-        if let (Some(least), Some(times)) = (tcp.least_rtt, inflation(socket)) {
-            self.least_rtt.add(least.into());
+        self.rtt.add(sample.rtt);
+        if let Some((least, times)) = sample.least {
+            self.least_rtt.add(least);
             self.inflation.add(times);
         }
-        if let Some(share) = retransmitted(grown).filter(|_| !grown.at_most) {
+        if let Some(share) = sample.retransmitted {
             self.retransmitted.add(share);
-            self.segments[0] += grown.sent;
-            self.segments[1] += grown.retransmitted;
         }
-        if let (Some(rate), Some(least)) = (tcp.rate.filter(|_| !tcp.application_limited), tcp.least_rtt) {
+        for (sum, segments) in self.segments.iter_mut().zip(sample.segments) {
+            *sum = sum.saturating_add(segments);
+        }
+        if let Some((rate, on_the_way)) = sample.rate {
             self.rate.add(rate);
-            let on_the_way = (u128::from(rate) * u128::from(least) / 1_000_000) as u64;
             self.on_the_way.add(on_the_way);
-            // What is on the way, and as much again until a lost segment is repaired.
-            self.beyond_limit += u64::from(limits.tcp_send_most().is_some_and(|most| on_the_way * 2 > most));
         }
+        self.beyond_limit += u64::from(sample.beyond_limit);
     }
 }
 
@@ -119,13 +148,11 @@ impl Census {
         if limits.is_ephemeral(socket.local.port()) {
             *self.ports.of((local, remote, socket.remote.port())) += 1;
         }
-        if socket.tcp.is_none_or(|tcp| tcp.rtt == 0) || socket.state == State::SynSent {
-            return;
-        }
+        let Some(sample) = Sample::of(socket, grown, limits).filter(|_| socket.state != State::SynSent) else { return };
         if let Some(at) = self.control(socket.congestion) {
-            self.controls[at].1.add(socket, grown, limits);
+            self.controls[at].1.add(&sample);
         }
-        self.networks.of(network(remote)).add(socket, grown, limits);
+        self.networks.of(network(remote)).add(&sample);
     }
 
     fn control(&mut self, name: [u8; 16]) -> Option<usize> {

@@ -17,10 +17,19 @@ use crate::source::{Host, owner};
 /// Networks and destinations in a report, at most.
 const LISTED: usize = 50;
 
-/// The ranked sockets and the listeners, with their owners; and how the look-up of these went.
-pub fn rows(host: &Host, survey: &Survey, limits: &Limits) -> ([Vec<SocketRow>; 2], Option<SourceStatus>) {
-    let all = || survey.top.iter().chain(&survey.listeners);
-    // One process is looked up once, and a socket that stands in both lists too.
+/// The ranked sockets and the listeners, with their owners (`thorough`: also of listeners whose queue is empty); and how the
+/// look-up of these went.
+pub fn rows(
+    host: &Host,
+    survey: &Survey,
+    limits: &Limits,
+    thorough: bool,
+) -> ([Vec<SocketRow>; 2], Option<SourceStatus>) {
+    // Looking through the open files of all processes takes longer than all else, where they have many: not for listeners
+    // of which there is nothing to tell, unless they are asked for.
+    let busy = |seen: &&Seen| thorough || seen.grown.drops > 0 || seen.socket.receive_queue > 0;
+    let all = || survey.top.iter().chain(survey.listeners.iter().filter(busy));
+    // A socket that stands in both lists is looked up once.
     let mut victims: BTreeMap<u32, Victim> = all()
         .filter(|seen| seen.socket.inode != 0)
         .map(|seen| (seen.socket.inode, Victim { inode: seen.socket.inode, ..Victim::default() }))

@@ -9,7 +9,8 @@ use super::connections::TCPDIAG_GETSOCK;
 use super::{AF_INET, AF_INET6, INET_DIAG_SKMEMINFO, IPPROTO_UDP, MESSAGE, SOCK_DIAG_BY_FAMILY};
 use crate::model::{Endpoint, Socket, SocketMemory as Memory, State, TcpInfo, Transport};
 use crate::source::Host;
-use crate::source::netlink::{Client, Dumped, Family, Request, attributes};
+use crate::source::netlink::{Client, Dumped, Family, Request};
+use netlink_packet_core::NLA_TYPE_MASK;
 
 // include/uapi/linux/inet_diag.h
 const INET_DIAG_INFO: u16 = 2;
@@ -126,7 +127,11 @@ pub fn parse(payload: &[u8], transport: Transport) -> Option<Endpoint> {
         tcp: None,
         congestion: [0; 16],
     };
-    for (kind, value) in attributes(&payload[MESSAGE..]) {
+    // As attributes() of netlink.rs, which takes as long as the rest of this for the dozen of attributes that a socket has.
+    let mut rest = &payload[MESSAGE..];
+    while let Some(&[a, b, c, d]) = rest.first_chunk() {
+        let (length, kind) = (usize::from(u16::from_ne_bytes([a, b])), u16::from_ne_bytes([c, d]) & NLA_TYPE_MASK);
+        let Some(value) = rest.get(4..length) else { break };
         match kind {
             INET_DIAG_SKMEMINFO => endpoint.memory = memory(value),
             INET_DIAG_INFO if transport == Transport::Tcp => endpoint.tcp = info(value),
@@ -136,6 +141,7 @@ pub fn parse(payload: &[u8], transport: Transport) -> Option<Endpoint> {
             }
             _ => {}
         }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Some(endpoint)
 }
@@ -183,6 +189,7 @@ fn info(value: &[u8]) -> Option<TcpInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::netlink::attributes;
     use proptest::prelude::*;
     use std::io::Write;
     use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -223,6 +230,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn attributes_are_taken_apart_as_everywhere(bytes in proptest::collection::vec(0u8..12, 0..300)) {
+            let message = [&[1; MESSAGE][..], &bytes].concat();
+            let of = |wanted| attributes(&bytes).filter(|(kind, _)| *kind == wanted).last().map(|(_, value)| value);
+            let found = parse(&message, Transport::Tcp).unwrap();
+            prop_assert_eq!(found.memory, of(INET_DIAG_SKMEMINFO).and_then(memory));
+            prop_assert_eq!(found.tcp, of(INET_DIAG_INFO).and_then(info));
+        }
+
         #[test]
         fn no_message_panics(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
             for transport in Transport::ALL {
