@@ -49,6 +49,9 @@ _netstat__deep() {
             netstat__deep,rx)
                 cmd="netstat__deep__subcmd__rx"
                 ;;
+            netstat__deep,sockets)
+                cmd="netstat__deep__subcmd__sockets"
+                ;;
             netstat__deep,tune)
                 cmd="netstat__deep__subcmd__tune"
                 ;;
@@ -85,6 +88,9 @@ _netstat__deep() {
             netstat__deep__subcmd__help,rx)
                 cmd="netstat__deep__subcmd__help__subcmd__rx"
                 ;;
+            netstat__deep__subcmd__help,sockets)
+                cmd="netstat__deep__subcmd__help__subcmd__sockets"
+                ;;
             netstat__deep__subcmd__help,tune)
                 cmd="netstat__deep__subcmd__help__subcmd__tune"
                 ;;
@@ -95,7 +101,7 @@ _netstat__deep() {
 
     case "${cmd}" in
         netstat__deep)
-            opts="-h -V --help --version rx drops tune confirm revert history record explain doctor guard generate help"
+            opts="-h -V --help --version rx drops sockets tune confirm revert history record explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -269,7 +275,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help)
-            opts="rx drops tune confirm revert history record explain doctor guard generate help"
+            opts="rx drops sockets tune confirm revert history record explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -423,6 +429,20 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help__subcmd__rx)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__help__subcmd__sockets)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -605,6 +625,84 @@ _netstat__deep() {
                     ;;
                 --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__sockets)
+            opts="-i -n -o -v -h --interval --count --watch --by --top --transport --state --port --pid --unit --netns --root --output --json --jsonl --color --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -W "trouble drops queue age accept backlog buffer sendbuf window retrans rtt sent received" -- "${cur}"))
+                    return 0
+                    ;;
+                --top)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --transport)
+                    COMPREPLY=($(compgen -W "tcp udp raw" -- "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "established syn-sent syn-recv fin-wait1 fin-wait2 time-wait close close-wait last-ack listen closing" -- "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 *)

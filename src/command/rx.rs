@@ -269,7 +269,7 @@ fn path_mtus(host: &Host, changes: &Changes, sources: &mut Vec<SourceStatus>) ->
 }
 
 /// The namespace that a recording was made in, if it says so.
-fn recorded_netns(notes: &Notes) -> Option<Netns> {
+pub(super) fn recorded_netns(notes: &Notes) -> Option<Netns> {
     let id = Some(text::printable(notes.netns.as_ref()?.as_bytes()));
     let name = notes.netns_name.as_ref().map(|name| text::printable(name.as_bytes()));
     Some(Netns { id, cookie: None, name })

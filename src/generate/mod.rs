@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::model::DropEvent;
 use crate::report::Report;
 use crate::report::card::Card;
+use crate::report::sockets::SocketReport;
 
 /// One generated file.
 pub struct Paper {
@@ -40,6 +41,8 @@ pub fn papers(folder: &Path) -> Result<Vec<Paper>, Error> {
     }
     papers.push(Paper { path: "man/netstat-deep-1.schema.json".into(), bytes: schema().into_bytes() });
     papers.push(Paper { path: "man/netstat-deep-doctor-1.schema.json".into(), bytes: card_schema().into_bytes() });
+    let sockets = pretty(&schemars::schema_for!(SocketReport)).into_bytes();
+    papers.push(Paper { path: "man/netstat-deep-sockets-1.schema.json".into(), bytes: sockets });
     let event = event_schema().into_bytes();
     papers.push(Paper { path: "man/netstat-deep-drop-1.schema.json".into(), bytes: event });
     let readme = folder.join("README.md");

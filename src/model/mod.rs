@@ -6,6 +6,7 @@ mod changes;
 mod connection;
 mod counter;
 mod drop;
+mod endpoint;
 pub mod flow;
 mod knob;
 mod lasting;
@@ -24,6 +25,7 @@ pub use changes::{Change, ChangeRow, ChangeTable, Changes};
 pub use connection::{Connection, ConnectionSums, Connections};
 pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
 pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe};
+pub use endpoint::{Endpoint, Memory as SocketMemory, State, TcpInfo, Transport};
 pub use flow::{Flow, Uncounted};
 pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,

@@ -24,6 +24,7 @@
 //! - `strays`, `fragments`, `udp_loss`: a few rules each, of packets that make no sense or that nobody asked for
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
+//! - `sockets`: a socket's numbers are those that ss and its peer know
 //! - `namespaces`: whose counters these are
 //! - `drops`: what the kernel drops, as the probe counts it
 //! - `tune`, `confirm`, `loops`: a fault, its setting, and the ways back
@@ -60,6 +61,7 @@ mod record;
 mod refusals;
 mod report;
 mod rp_filter;
+mod sockets;
 mod strays;
 mod sweep;
 mod syn_queue;
@@ -107,6 +109,7 @@ fn test() {
         fragments::cases(),
         udp_loss::cases(),
         quiet::cases(),
+        sockets::cases(),
         namespaces::cases(),
         drops::cases(),
         tune::cases(),
