@@ -4,6 +4,11 @@
 //! `cargo bench --bench sockets` (root, a C compiler, iproute2); `cargo bench --bench sockets -- 200000 500000` for other
 //! numbers of sockets than 200,000. The connections are made over loopback in a namespace of their own, by processes that
 //! hold 9,000 each.
+//!
+//! Measured on Linux 6.18 with 216,000 sockets: 379 ms for `-i 0`, 273 ms for the drain (1.39 x), 1,388 ms for ss (1/3.7);
+//! 873 ms for `-i 1s` with its two dumps (1.66 x two drains, 1/3.2 of two ss). The walk of sock_diag is what takes the time:
+//! a drain without any extension takes 245 ms, so leaving tcp_info out would save little. The owners of the sockets that are
+//! shown are extra where processes have many files open: about 2 µs for each file of each process looked through.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpListener, TcpStream};

@@ -76,6 +76,8 @@ pub struct Survey {
     pub census: Census,
     /// Sockets that found no place in the table at the window's begin: what they changed may be known as a bound only.
     pub left_out: u64,
+    /// Sockets that had counted something when the window began, and were gone at its end.
+    pub gone: u64,
     /// How the dumps went.
     pub dumped: Dumped,
     /// How long the dump at the end took.
@@ -145,10 +147,11 @@ impl Watch {
         dumped.disturbed |= self.disturbed;
         let seconds = recorded.or(window.map(|(_, time)| time.as_secs_f64()));
         let left_out = window.map_or(0, |(before, _)| before.left_out);
+        let gone = window.map_or(0, |(before, _)| before.kept.saturating_sub(state.known));
         self.before = state.next.take().map(|before| (before, start));
         let (ranked, took) = (state.top.ranked(), start.elapsed());
         let (top, listeners) = (state.top.sorted(), state.listeners.sorted());
-        Ok(Survey { top, ranked, listeners, census: state.census, left_out, dumped, took, ended, seconds })
+        Ok(Survey { top, ranked, listeners, census: state.census, left_out, gone, dumped, took, ended, seconds })
     }
 }
 
@@ -157,6 +160,8 @@ struct Gathered {
     top: Top,
     listeners: Top,
     census: Census,
+    /// Sockets that were found in the table.
+    known: u64,
     next: Option<Before>,
 }
 
@@ -166,12 +171,14 @@ impl Gathered {
             top: Top::new(by, top),
             listeners: Top::new(By::Accept, LISTENERS),
             census: Census::default(),
+            known: 0,
             next: next.then(Before::default),
         }
     }
 
     fn add(&mut self, seen: &Seen, limits: &Limits) {
         self.census.add(&seen.socket, &seen.grown, limits);
+        self.known += u64::from(seen.grown.known);
         self.top.offer(seen);
         self.listeners.offer(seen);
         if let Some(next) = &mut self.next {

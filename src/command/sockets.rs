@@ -144,7 +144,7 @@ fn between(before: &Host, after: &Host) -> Option<f64> {
 fn report(args: &SocketsArgs, host: &Host, place: &Place, survey: Survey, limits: &Limits) -> SocketReport {
     let (rows, owners) = rows::rows(host, &survey, limits, args.verbose > 0);
     let [sockets, listeners] = rows;
-    let Survey { ranked, census, left_out, dumped, took, ended, seconds, .. } = survey;
+    let Survey { ranked, census, left_out, gone, dumped, took, ended, seconds, .. } = survey;
     let reason = (dumped.bad > 0).then(|| format!("{} messages made no sense", dumped.bad));
     let reason = reason.or_else(|| dumped.disturbed.then(|| "the kernel's tables changed meanwhile".to_owned()));
     let dump = SourceStatus {
@@ -180,6 +180,7 @@ fn report(args: &SocketsArgs, host: &Host, place: &Place, survey: Survey, limits
         destinations: totals.destinations,
         consistent: !dumped.disturbed,
         untracked: left_out,
+        gone,
         sources: std::iter::once(dump).chain(owners).collect(),
         own: Own::measure(),
     }

@@ -153,6 +153,10 @@ fn notes(report: &SocketReport, verbose: u8, out: &mut dyn Write) -> io::Result<
             "{many} sockets had no room in the table of the window's begin: ≤ is what they changed at most"
         ));
     }
+    if report.gone > 0 {
+        let (sockets, they) = if report.gone == 1 { ("socket was", "it") } else { ("sockets were", "they") };
+        notes.push(format!("{} {sockets} closed meanwhile: what {they} lost is not in here", grouped(report.gone)));
+    }
     if report.drops_at_most > 0 {
         notes.push(format!("up to {} more packets were lost", grouped(report.drops_at_most)));
     }

@@ -67,6 +67,9 @@ pub struct SocketReport {
     pub consistent: bool,
     /// Sockets for which the table of what they had counted before had no room: what those changed may be marked `at_most`.
     pub untracked: u64,
+    /// Sockets that had counted something when the window began and were gone at its end: what they did in the window is not
+    /// in here. (Of those that were tracked.)
+    pub gone: u64,
     /// How the sources went.
     pub sources: Vec<SourceStatus>,
     /// What the program itself cost so far.

@@ -41,6 +41,8 @@ pub struct Grown {
     pub received: u64,
     /// Milliseconds with something to send, held by the peer's window, and by the send buffer.
     pub limited: [u64; 3],
+    /// It was there before.
+    pub known: bool,
     /// It is not known what it had counted before: these are upper bounds.
     pub at_most: bool,
 }
@@ -78,6 +80,7 @@ impl Counts {
             acked: self.acked.saturating_sub(before.acked),
             received: self.received.saturating_sub(before.received),
             limited: [0, 1, 2].map(|at| narrow(self.limited[at], before.limited[at])),
+            known: false,
             at_most: false,
         }
     }
@@ -152,7 +155,7 @@ impl Before {
         let set = Self::set(counts.cookie);
         let ways = &self.entries[set * WAYS..][..WAYS];
         if let Some(before) = ways.iter().find(|entry| entry.cookie == counts.cookie && entry.cookie != 0) {
-            return counts.since(before);
+            return Grown { known: true, ..counts.since(before) };
         }
         let mut grown = counts.since(&Counts::default());
         if !self.overflowed[set] {
@@ -210,7 +213,7 @@ mod tests {
         (1..=600_000).for_each(|cookie| before.keep(&with(cookie, 1, 0)));
         (600_001..=600_100).for_each(|cookie| before.keep(&udp(cookie, 5)));
         for cookie in 600_001..=600_100 {
-            assert_eq!(before.grown(&udp(cookie, 7), 1000), Grown { drops: 2, ..Grown::default() });
+            assert_eq!(before.grown(&udp(cookie, 7), 1000), Grown { drops: 2, known: true, ..Grown::default() });
         }
     }
 }

@@ -31,6 +31,7 @@ pub fn cases() -> Vec<Case> {
         all.push(Case::with(of("sent_again"), &[Need::Namespaces, Need::Nft], move |_| sent_again(family)));
         all.push(Case::with(of("small_send_buffer"), needs, move |_| send_buffer(family)));
     }
+    all.push(Case::new("sockets::recorded", &[Need::Namespaces], recorded));
     all.push(Case::new("sockets::quiet", &[Need::Namespaces], quiet));
     all
 }
@@ -197,6 +198,38 @@ fn send_buffer(family: Family) -> Outcome {
     drop(client);
     drop(reading.join());
     Ok(())
+}
+
+/// A recording tells of the same socket and loss, and a redacted one not where it was.
+fn recorded(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let to = Family::V4.server(PORT);
+    let reader = lab.server.inside(|| UdpSocket::bind(to))?;
+    let sender = lab.client.inside(|| UdpSocket::bind("0.0.0.0:0"))?;
+    sockopt::set_socket_recv_buffer_size(&reader, 8192)?;
+    let folder = tempfile::tempdir()?;
+    let mut checks = Checks::default();
+    for (name, flag) in [("plain", None), ("redacted", Some("--redact"))] {
+        let bundle = folder.path().join(name);
+        let bundle = bundle.to_str().unwrap_or_default();
+        let args = ["record", "--json", "--bundle", bundle, "--netns", &lab.server.path()];
+        let run = tool::start_with(&[&args[..], flag.as_slice()].concat(), window)?;
+        std::thread::sleep(window / 2);
+        let began = Timestamp::now();
+        (0..100).try_for_each(|_| sender.send_to(&[7; 1000], to).map(drop))?;
+        let (report, ended) = (run.report()?, Timestamp::now());
+        let lost = 100 - read_all(&reader)?;
+        let (from, _) = report.window()?;
+        if began < from || lost == 0 {
+            return again(format_args!("{lost} were lost, from {began} on; the window from {from} to {ended}"));
+        }
+        let replayed = tool::start_with(&["sockets", "--json", "--root", bundle], Duration::from_secs(1))?.report()?;
+        checks.same("lost", Some(lost), replayed.0["drops"].as_u64());
+        let local = replayed.0["sockets"][0]["local"].to_string();
+        checks.same("its address is kept", flag.is_none(), local.contains(&to.to_string()));
+        checks.that(local.contains(&PORT.to_string()), format_args!("its port: {local}"));
+    }
+    checks.done(&"")
 }
 
 /// An idle connection and a listener are in no trouble.
