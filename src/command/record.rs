@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::bar::Bar;
 use super::memory;
-use super::rx::{Run, now};
+use super::path::{Run, now};
 use crate::cli::{Format, RecordArgs};
 use crate::error::{EXIT_INTERRUPTED, Error};
 use crate::model::{Knob, Transport};
@@ -18,7 +18,7 @@ use crate::source::place::Place;
 use crate::source::sockdiag::every;
 use crate::source::tape::{Reel, Tape};
 use crate::source::{Host, nftables, owner, redact, xtables};
-use crate::stage;
+use crate::stage::{self, Way};
 
 /// How often it is looked whether the window is over.
 const LOOK: Duration = Duration::from_millis(50);
@@ -28,7 +28,7 @@ pub fn run(args: &RecordArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -
     let place = args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?;
     // A folder that can't be made must not cost a window.
     let bundle = Bundle::new(&args.bundle)?;
-    let mut run = Run::at(place, stop);
+    let mut run = Run::at(Way::Receive, place, stop);
     run.format = args.format();
     let names: &[&str] = if args.interval.is_zero() { &[""] } else { &["before", "after"] };
     let tapes: Vec<Arc<Tape>> = names.iter().map(|_| Arc::default()).collect();

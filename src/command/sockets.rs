@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::bar::Bar;
 use super::drops::GLANCE;
 use super::live::Live;
-use super::rx::{name, recorded_netns, written};
+use super::path::{name, recorded_netns, written};
 use crate::cli::{Format, SocketsArgs};
 use crate::error::{EXIT_INTERRUPTED, Error};
 use crate::model::{SourceStatus, Transport};

@@ -39,7 +39,7 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
 }
 
 fn headline(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let mut parts: Vec<String> = vec!["rx".into()];
+    let mut parts: Vec<String> = vec![report.kind.name().into()];
     parts.extend(report.host.clone());
     parts.extend(report.netns.as_ref().and_then(|netns| netns.name.as_ref()).map(|name| format!("netns {name}")));
     parts.extend(report.kernel.as_ref().map(|kernel| format!("Linux {kernel}")));

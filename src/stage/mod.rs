@@ -51,6 +51,28 @@ pub static RECEIVE: &[&Stage] = &[
 /// The send path, as far as something can be turned on it.
 pub static SEND: &[&Stage] = &[&egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
 
+/// A way of packets through this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the wire to an application.
+    Receive,
+    /// From an application to the wire.
+    Send,
+    /// Both, one after the other.
+    Both,
+}
+
+impl Way {
+    /// Its stages, in the order in which a packet meets them.
+    pub fn stages(self) -> Vec<&'static Stage> {
+        match self {
+            Way::Receive => RECEIVE.to_vec(),
+            Way::Send => SEND.to_vec(),
+            Way::Both => stages().collect(),
+        }
+    }
+}
+
 /// What the single TCP connections explain: they are worth the reading where one of these counters moved, or one of these
 /// gauges is so high.
 pub static CONNECTIONS_TELL: &[(&Counter, u64)] = &[

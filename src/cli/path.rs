@@ -1,4 +1,4 @@
-//! What may be typed behind `rx` and `tune`.
+//! What may be typed behind `rx`, `tx` and `tune`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use super::value::parse_interval;
 use super::{ChangeArgs, Color, Format, Probes};
 use crate::model::Severity;
 
-/// Report on the receive path.
+/// Report on a path of packets.
 #[derive(Debug, Args)]
-pub struct RxArgs {
+pub struct PathArgs {
     /// Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     pub interval: Duration,
@@ -63,7 +63,7 @@ pub struct RxArgs {
     pub change: ChangeArgs,
 }
 
-impl RxArgs {
+impl PathArgs {
     /// How many windows; 0 is without end.
     pub fn windows(&self) -> u64 {
         if self.watch { 0 } else { self.count }

@@ -1,4 +1,4 @@
-//! `rx`: the report on the receive path.
+//! `rx` and `tx`: the report on a path of packets.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
 use super::live::Live;
 use super::probing::{Probing, Seen, explained, uncounted};
-use crate::cli::{Format, Probes, RxArgs};
+use crate::cli::{Format, PathArgs, Probes};
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
 use crate::ledger;
@@ -23,17 +23,17 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
 use crate::source::{Host, groups, inventory, owner, path_mtu, settings, text};
-use crate::stage::{RECEIVE, link, read};
+use crate::stage::{RECEIVE, Way, link, read};
 use crate::tune::{journal, recent};
 
-/// Watches the receive path and reports on it, once or window after window.
-pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
+/// Watches one way and reports on it, once or window after window.
+pub fn run(way: Way, args: &PathArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
     if args.probes == Probes::On && (args.root.is_some() || args.interval.is_zero()) {
         return Err(Error::usage("probes see what happens from now on: not a recording, nor the time since boot")
             .hint("leave --probes on away, or look at a window of this host"));
     }
     let hosts = args.hosts()?;
-    let run = Run::new(args, stop)?;
+    let run = Run::new(way, args, stop)?;
     let worst = run.place.inside(|| run.windows(args, &hosts, out)).flatten()?;
     Ok(match (args.check, worst) {
         _ if stop.load(Ordering::Relaxed) => EXIT_INTERRUPTED,
@@ -44,6 +44,7 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
 
 /// Where to look, and what not to show.
 pub(super) struct Run<'a> {
+    way: Way,
     pub stop: &'a AtomicBool,
     ignored: Ignored,
     thresholds: BTreeMap<(String, String), f64>,
@@ -62,7 +63,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Finds all that the arguments name.
-    pub fn new(args: &'a RxArgs, stop: &'a AtomicBool) -> Result<Self, Error> {
+    pub fn new(way: Way, args: &'a PathArgs, stop: &'a AtomicBool) -> Result<Self, Error> {
         Ok(Run {
             ignored: Ignored::new(&args.ignore)?,
             thresholds: args.thresholds.as_deref().map_or_else(|| Ok(BTreeMap::new()), thresholds)?,
@@ -70,16 +71,16 @@ impl<'a> Run<'a> {
             format: args.format(),
             probes: args.probes,
             journal: &args.change.state_dir,
-            ..Run::at(args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
+            ..Run::at(way, args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
         })
     }
 
     /// Everything there, with the usual limits.
-    pub fn at(place: Place, stop: &'a AtomicBool) -> Self {
+    pub fn at(way: Way, place: Place, stop: &'a AtomicBool) -> Self {
         let (ignored, thresholds) = (Ignored::none(), BTreeMap::new());
         let (home, format, probes) = (Place::here_pinned(), Format::Table, Probes::Auto);
         let journal = Path::new(journal::DEFAULT);
-        Run { stop, ignored, thresholds, device: None, format, probes, home, place, journal }
+        Run { way, stop, ignored, thresholds, device: None, format, probes, home, place, journal }
     }
 
     /// One window of this host.
@@ -97,7 +98,7 @@ impl<'a> Run<'a> {
     }
 }
 
-impl RxArgs {
+impl PathArgs {
     /// Where to read: this host, or the samples of a recording, of which there is one at least.
     pub(super) fn hosts(&self) -> Result<Vec<Host>, Error> {
         self.root.as_deref().map_or_else(|| Ok(vec![Host::Live]), Host::recorded)
@@ -116,7 +117,12 @@ impl Run<'_> {
     }
 
     /// Reports on window after window; returns the worst severity found. Runs inside the observed namespace.
-    fn windows(&self, args: &RxArgs, hosts: &[Host], out: &mut (dyn Write + Send)) -> Result<Option<Severity>, Error> {
+    fn windows(
+        &self,
+        args: &PathArgs,
+        hosts: &[Host],
+        out: &mut (dyn Write + Send),
+    ) -> Result<Option<Severity>, Error> {
         let host = hosts.last().unwrap_or(&Host::Live);
         let mut worst = None;
         let mut live = Live::begin(args.watch).map_err(Error::output)?;
@@ -149,6 +155,7 @@ impl Run<'_> {
 
     /// What one window says, after others that found what `lasting` tells.
     fn report(&self, host: &Host, window: Window, seen: Seen, lasting: Lasting) -> Result<Report, Error> {
+        let stages = self.way.stages();
         let Window { mut changes, sockets, mut sources } = window;
         if let Some(device) = &self.device {
             only_device(&mut changes, device)?;
@@ -162,12 +169,13 @@ impl Run<'_> {
             ..Probed::default()
         });
         let mut uncounted = uncounted(probed.as_ref());
-        let solved = (!changes.since_boot).then(|| ledger::solve(RECEIVE, &changes, sockets.as_ref(), &mut uncounted));
+        let balances = !changes.since_boot && self.way != Way::Send;
+        let solved = balances.then(|| ledger::solve(RECEIVE, &changes, sockets.as_ref(), &mut uncounted));
         let (ledger, totals) = solved.unzip();
         if let Some(probed) = &mut probed {
             probed.explained = explained(&uncounted);
         }
-        let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, sockets.as_ref(), probed.as_ref()));
+        let settings = self.settings(host, &wanted_knobs(&stages, &changes, sockets.as_ref(), probed.as_ref()));
         let path_mtus = path_mtus(host, &changes, &mut sources);
         let thresholds = self.thresholds.clone();
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
@@ -187,13 +195,17 @@ impl Run<'_> {
             lasting,
             restarted,
         };
-        let mut findings = diagnose(RECEIVE, &seen);
+        let mut findings = diagnose(&stages, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));
         let cpus = seen.changes.table(&groups::CPU).map(|table| table.rows.len()).filter(|cpus| *cpus > 0);
         Ok(Report {
             schema: SCHEMA,
-            kind: Verb::Rx,
+            kind: match self.way {
+                Way::Receive => Verb::Rx,
+                Way::Send => Verb::Tx,
+                Way::Both => Verb::Tune,
+            },
             tool_version: env!("CARGO_PKG_VERSION"),
             host: name(host, "proc/sys/kernel/hostname"),
             kernel: name(host, "proc/sys/kernel/osrelease"),
@@ -205,7 +217,7 @@ impl Run<'_> {
             netns: host.notes().map_or_else(|| Some(self.netns()), recorded_netns),
             totals,
             ledger,
-            stages: stage_counters(RECEIVE, &seen.changes),
+            stages: stage_counters(&stages, &seen.changes),
             findings,
             drop_totals: drops.as_ref().map(|seen| seen.totals),
             incidents: drops.as_ref().map(|seen| seen.incidents.clone()),
