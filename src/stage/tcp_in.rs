@@ -5,7 +5,7 @@ mod buffer;
 mod prune;
 mod queue_drops;
 mod segments;
-mod timers;
+pub(crate) mod timers;
 mod window;
 
 use crate::counters;
