@@ -1,6 +1,8 @@
 //! T2, TCP output: segments are sent, and sent again.
 
+mod abort;
 mod connect;
+mod refused;
 mod retransmit;
 mod time_wait;
 mod timeouts;
@@ -139,7 +141,15 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
-    rules: &[&connect::RETRANSMIT, &retransmit::RETRANSMITS, &timeouts::DOMINATE, &time_wait::FULL],
+    rules: &[
+        &connect::RETRANSMIT,
+        &retransmit::RETRANSMITS,
+        &timeouts::DOMINATE,
+        &refused::STILL_QUEUED,
+        &refused::FAILS,
+        &time_wait::FULL,
+        &abort::ABORT,
+    ],
     reasons: &[],
     knobs: &[],
 };

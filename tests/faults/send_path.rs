@@ -2,7 +2,7 @@
 //!
 //! The counters are read, and the rules asked, inside the namespace and around the traffic: no window to miss.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ use crate::lab::{Family, Lab, Namespace, SERVER_DEVICE};
 use crate::need::Need;
 
 const PORT: u16 = 8090;
+const DEAF: &str = "add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; }";
+const MUTE: &str = "add table inet t; add chain inet t o { type filter hook output priority 0; policy drop; }";
 
 pub fn cases() -> Vec<Case> {
     let (plain, deaf) = (&[Need::Namespaces], &[Need::Namespaces, Need::Nft]);
@@ -28,6 +30,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("send_path::loss_on_the_wire", deaf, loss_on_the_wire),
         Case::new("send_path::connects", deaf, connects),
         Case::new("send_path::blackhole", deaf, blackhole),
+        Case::new("send_path::refused_again", deaf, refused_again),
+        Case::new("send_path::still_queued", plain, still_queued),
+        Case::new("send_path::abort", deaf, abort),
         Case::new("send_path::no_route", plain, no_route),
         Case::new("send_path::fragments", plain, fragments),
         Case::new("send_path::time_wait", plain, time_wait),
@@ -69,6 +74,11 @@ impl<T> Told<T> {
     fn only(&self, checks: &mut Checks, id: &str, severity: Severity, counter: &str) -> Option<&Finding> {
         let alarms = self.findings.iter().filter(|finding| finding.severity > Severity::Info && finding.id != id);
         checks.same("other alarms", vec![], alarms.map(|finding| finding.id.as_str()).collect::<Vec<_>>());
+        self.found(checks, id, severity, counter)
+    }
+
+    /// The same, whatever else there is.
+    fn found(&self, checks: &mut Checks, id: &str, severity: Severity, counter: &str) -> Option<&Finding> {
         let all: Vec<&Finding> = self.findings.iter().filter(|finding| finding.id == id).collect();
         checks.same(&format!("findings {id}"), 1, all.len());
         let finding = all.first().copied()?;
@@ -166,7 +176,7 @@ fn until(namespace: &Namespace, counter: &str, by: u64) -> Outcome {
 fn connects(_: Duration) -> Outcome {
     const COUNT: u64 = 20;
     let lab = Lab::new()?;
-    lab.client.nft("add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; }")?;
+    lab.client.nft(DEAF)?;
     let mut client = Actor::start(&lab.server, "nsd-client", "tcp-client", &[])?;
     let told = observe(&lab.server, || {
         client.ask(&format!("burst {} {COUNT}", address()))?;
@@ -190,7 +200,7 @@ fn blackhole(_: Duration) -> Outcome {
     let mut client = Actor::start(&lab.server, "nsd-client", "tcp-client", &[])?;
     client.ask(&format!("fill {} {COUNT}", address()))?;
     peer.ask("accept")?;
-    lab.client.nft("add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; }")?;
+    lab.client.nft(DEAF)?;
     let told = observe(&lab.server, || {
         client.ask("write 100 100")?;
         until(&lab.server, "TcpExt.TCPTimeouts", 3 * COUNT)
@@ -199,6 +209,65 @@ fn blackhole(_: Duration) -> Outcome {
     let finding = told.only(&mut checks, "tcp-timeouts-dominate", Severity::Warning, "TcpExt.TCPTimeouts");
     let refuses = finding.is_some_and(|finding| finding.folklore.iter().any(|not| not.knob == "net.ipv4.tcp_retries2"));
     checks.that(refuses, "net.ipv4.tcp_retries2 should be refused");
+    told.done(checks)
+}
+
+/// Connections with data on its way, to a peer that does not answer and from a host that then drops what it sends itself.
+/// Oracle: each connection tries again once at least, and is refused.
+fn refused_again(_: Duration) -> Outcome {
+    const COUNT: u64 = 10;
+    let lab = Lab::new()?;
+    let _peer = Actor::start(&lab.client, "nsd-peer", "tcp-server", &[&address().to_string(), "64"])?;
+    let mut client = Actor::start(&lab.server, "nsd-client", "tcp-client", &[])?;
+    client.ask(&format!("fill {} {COUNT}", address()))?;
+    lab.client.nft(DEAF)?;
+    client.ask("write 100 100")?;
+    lab.server.nft(MUTE)?;
+    let told = observe(&lab.server, || until(&lab.server, "TcpExt.TCPRetransFail", COUNT))?;
+    let mut checks = Checks::default();
+    told.found(&mut checks, "tcp-retransmit-fails", Severity::Warning, "TcpExt.TCPRetransFail");
+    told.done(checks)
+}
+
+/// A queue that lets a packet of this size pass in seconds.
+fn still_queued(_: Duration) -> Outcome {
+    const COUNT: u64 = 10;
+    let lab = Lab::new()?;
+    let _peer = Actor::start(&lab.client, "nsd-peer", "tcp-server", &[&address().to_string(), "64"])?;
+    let mut client = Actor::start(&lab.server, "nsd-client", "tcp-client", &[])?;
+    client.ask(&format!("fill {} {COUNT}", address()))?;
+    let slow = ["rate", "8kbit", "burst", "2000", "limit", "1000000"];
+    let add = ["tc", "qdisc", "add", "dev", SERVER_DEVICE, "root", "tbf"];
+    lab.server.exec(&[&add[..], &slow].concat())?;
+    let told = observe(&lab.server, || {
+        client.ask("write 1000 1000")?;
+        until(&lab.server, "TcpExt.TCPSpuriousRtxHostQueues", COUNT / 2)
+    })?;
+    let mut checks = Checks::default();
+    let (id, counter) = ("tcp-retransmit-before-send", "TcpExt.TCPSpuriousRtxHostQueues");
+    let finding = told.found(&mut checks, id, Severity::Warning, counter);
+    let refuses = finding.is_some_and(|finding| finding.folklore.iter().any(|not| not.knob == "txqueuelen"));
+    checks.that(refuses, "txqueuelen should be refused");
+    told.done(checks)
+}
+
+/// Connections that give up after half a second (TCP_USER_TIMEOUT). Oracle: their number.
+fn abort(_: Duration) -> Outcome {
+    const COUNT: u64 = 10;
+    let lab = Lab::new()?;
+    let _peer = Actor::start(&lab.client, "nsd-peer", "tcp-server", &[&address().to_string(), "64"])?;
+    let told = observe(&lab.server, || {
+        let mut all = (0..COUNT).map(|_| TcpStream::connect(address())).collect::<io::Result<Vec<_>>>()?;
+        lab.client.nft(DEAF)?;
+        for stream in &mut all {
+            rustix::net::sockopt::set_tcp_user_timeout(&*stream, 500)?;
+            stream.write_all(&[0; 100])?;
+        }
+        until(&lab.server, "TcpExt.TCPAbortOnTimeout", COUNT)
+    })?;
+    let mut checks = Checks::default();
+    checks.same("cut off", COUNT, told.grew("TcpExt.TCPAbortOnTimeout"));
+    told.found(&mut checks, "connections-abort", Severity::Info, "TcpExt.TCPAbortOnTimeout");
     told.done(checks)
 }
 
