@@ -45,6 +45,8 @@ struct Told<T> {
     findings: Vec<Finding>,
     before: Counters,
     after: Counters,
+    /// The same, at the ends of the traffic: timers go on outside of it.
+    within: [Counters; 2],
     traffic: T,
 }
 
@@ -52,7 +54,10 @@ fn observe<T: Send>(namespace: &Namespace, traffic: impl FnOnce() -> Outcome<T> 
     let before = Counters::read(namespace)?;
     let mut told = None;
     let findings = namespace.inside(|| {
-        let window = Observer::new(Host::Live).between(Host::Live, || told = Some(traffic()));
+        let window = Observer::new(Host::Live).between(Host::Live, || {
+            told =
+                Some(Counters::read(namespace).and_then(|start| Ok((start, traffic()?, Counters::read(namespace)?))));
+        });
         let knobs = wanted_knobs(SEND, &window.changes, window.sockets.as_ref(), None);
         let settings = settings::read(&Host::Live, knobs.iter().filter_map(|knob| knob.template()));
         let seen = Observed { changes: window.changes, sockets: window.sockets, settings, ..Observed::default() };
@@ -60,7 +65,10 @@ fn observe<T: Send>(namespace: &Namespace, traffic: impl FnOnce() -> Outcome<T> 
     })?;
     let after = Counters::read(namespace)?;
     match told {
-        Some(traffic) => Ok(Told { findings, before, after, traffic: traffic? }),
+        Some(told) => {
+            let (start, traffic, end) = told?;
+            Ok(Told { findings, before, after, within: [start, end], traffic })
+        }
         None => wrong("there was no traffic"),
     }
 }
@@ -84,7 +92,10 @@ impl<T> Told<T> {
         let finding = all.first().copied()?;
         checks.same(&format!("{id}: severity"), severity, finding.severity);
         let evidence = finding.evidence.iter().find(|evidence| evidence.counter == counter);
-        checks.same(&format!("{id}: {counter}"), Some(self.grew(counter)), evidence.map(|evidence| evidence.delta));
+        let told = evidence.map_or(0, |evidence| evidence.delta);
+        let [start, end] = &self.within;
+        let (least, most) = (end.since(start, counter), self.grew(counter));
+        checks.that((least..=most).contains(&told), format_args!("{id}: {counter}: {told}, not {least} to {most}"));
         Some(finding)
     }
 
