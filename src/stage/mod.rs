@@ -13,16 +13,20 @@ pub mod gro;
 pub mod ingress;
 pub mod interrupt;
 pub mod ip_in;
+pub mod ip_out;
 pub mod link;
 pub mod netfilter;
 pub mod qdisc;
 pub mod read;
 pub mod ring;
+pub mod send;
 pub mod socket_memory;
 pub mod softirq;
 pub mod tcp_in;
 pub mod tcp_listen;
+pub mod tcp_out;
 pub mod udp_in;
+pub mod udp_out;
 
 use crate::model::{Counter, Group, Knob, Reason, Rule, Stage};
 
@@ -48,8 +52,9 @@ pub static RECEIVE: &[&Stage] = &[
     &read::STAGE,
 ];
 
-/// The send path, as far as something can be turned on it.
-pub static SEND: &[&Stage] = &[&egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
+/// The send path.
+pub static SEND: &[&Stage] =
+    &[&send::STAGE, &tcp_out::STAGE, &udp_out::STAGE, &ip_out::STAGE, &egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
 
 /// A way of packets through this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

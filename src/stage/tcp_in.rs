@@ -6,7 +6,7 @@ mod leave;
 mod prune;
 mod queue_drops;
 mod segments;
-mod timers;
+pub(crate) mod timers;
 mod window;
 
 use crate::counters;

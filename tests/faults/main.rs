@@ -22,6 +22,7 @@
 //! - `udp_buffer`, `accept_queue`, `syn_queue`, `listen_drops`, `tcp_receive`, `tcp_memory`,
 //!   `backlog`, `poll_budget`, `conntrack`, `rp_filter`
 //! - `strays`, `fragments`, `udp_loss`: a few rules each, of packets that make no sense or that nobody asked for
+//! - `send_path`: what this host sends, and is not let through
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `sockets`: a socket's numbers are those that ss and its peer know
@@ -61,6 +62,7 @@ mod record;
 mod refusals;
 mod report;
 mod rp_filter;
+mod send_path;
 mod sockets;
 mod strays;
 mod sweep;
@@ -108,6 +110,7 @@ fn test() {
         strays::cases(),
         fragments::cases(),
         udp_loss::cases(),
+        send_path::cases(),
         quiet::cases(),
         sockets::cases(),
         namespaces::cases(),
