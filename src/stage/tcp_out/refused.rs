@@ -12,7 +12,10 @@ pub static FAILS: Rule = Rule {
     triggers: &[&RETRANS_FAIL],
     seen: &[],
     knobs: &[],
-    thresholds: &[Threshold { key: "warning_per_second", default: 1.0, help: "times/s; own: below, a remark" }],
+    thresholds: &[
+        Threshold { key: "warning_per_second", default: 1.0, help: "times/s; own: below, a remark" },
+        Threshold { key: "warning_least", default: 3.0, help: "times in the window below which it is chance; own" },
+    ],
     fires: fails,
     examples: &[
         Example {
@@ -46,7 +49,10 @@ pub static STILL_QUEUED: Rule = Rule {
     triggers: &[&SPURIOUS_RTX_HOST_QUEUES],
     seen: &[],
     knobs: &[],
-    thresholds: &[Threshold { key: "warning_per_second", default: 1.0, help: "times/s; own: below, a remark" }],
+    thresholds: &[
+        Threshold { key: "warning_per_second", default: 1.0, help: "times/s; own: below, a remark" },
+        Threshold { key: "warning_least", default: 3.0, help: "times in the window below which it is chance; own" },
+    ],
     fires: still_queued,
     examples: &[
         Example {
@@ -64,6 +70,15 @@ pub static STILL_QUEUED: Rule = Rule {
             },
         },
         Example {
+            what: "once in a window of half a second",
+            severity: Some(Severity::Info),
+            observed: || {
+                let mut seen = Observed::quiet().with(&SPURIOUS_RTX_HOST_QUEUES, 1);
+                seen.changes.seconds = Some(0.5);
+                seen
+            },
+        },
+        Example {
             what: "segments were sent again after they had left",
             severity: None,
             observed: || Observed::quiet().with(&RETRANS_SEGS, 20),
@@ -74,7 +89,8 @@ pub static STILL_QUEUED: Rule = Rule {
 fn found(seen: &Observed, rule: &Rule, counter: &'static Counter, why: &str) -> Option<Finding> {
     let times = seen.delta(counter);
     let limit = seen.threshold(rule, "warning_per_second");
-    let many = seen.rate(times).is_some_and(|rate| rate >= limit);
+    let least = seen.threshold(rule, "warning_least");
+    let many = times as f64 >= least && seen.rate(times).is_some_and(|rate| rate >= limit);
     let severity = if many { Severity::Warning } else { Severity::Info };
     let mut finding = Finding::new(rule, severity, Scope::Netns, 0, format!("{times} times {why}"));
     finding.evidence.push(seen.evidence(counter, Some(limit)));
