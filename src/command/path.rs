@@ -1,6 +1,6 @@
 //! `rx` and `tx`: the report on a path of packets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -299,15 +299,16 @@ pub(super) fn recorded_netns(notes: &Notes) -> Option<Netns> {
 /// Leaves only the rows of one device.
 fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
     let is = |instance: &Instance| matches!(instance, Instance::Device { device: name } if name == device);
-    let names = || {
-        changes.tables.iter().flat_map(|table| &table.rows).filter_map(|row| match &row.instance {
-            Instance::Device { device } => Some(device.clone()),
-            _ => None,
-        })
-    };
-    if !names().any(|name| name == device) {
-        let near = near_misses(device, names());
-        let there: Vec<String> = if near.is_empty() { names().take(8).collect() } else { near };
+    let rows = changes.tables.iter().flat_map(|table| &table.rows);
+    let names = rows.filter_map(|row| match &row.instance {
+        Instance::Device { device } => Some(device.clone()),
+        _ => None,
+    });
+    // Each stands in several tables.
+    let names: BTreeSet<String> = names.collect();
+    if !names.contains(device) {
+        let near = near_misses(device, names.iter().cloned());
+        let there: Vec<String> = if near.is_empty() { names.into_iter().take(8).collect() } else { near };
         let hint =
             if there.is_empty() { "no device could be read".into() } else { format!("there is {}", there.join(", ")) };
         return Err(Error::usage(format!("there is no device '{device}' here")).hint(hint));

@@ -76,6 +76,7 @@ pub fn play() {
     keep("doctor.json", &["doctor", "--json"]);
     fs::copy("/sys/kernel/tracing/available_events", "/out/events").unwrap();
     keep("since-boot.json", &["rx", "--json", "--interval", "0"]);
+    keep("since-boot-tx.json", &["tx", "--json", "--interval", "0"]);
     for file in FILES {
         fs::copy(format!("/proc/net/{file}"), format!("/out/{file}")).unwrap();
     }
