@@ -144,7 +144,9 @@ impl Watch {
         };
         let again = |gathered: &mut Gathered| *gathered = Gathered::new(by, top, next);
         let mut dumped = every::read(host, transports, states, &mut state, again, each)?;
-        dumped.disturbed |= self.disturbed;
+        // This dump is the next window's begin.
+        let before_disturbed = std::mem::replace(&mut self.disturbed, dumped.disturbed);
+        dumped.disturbed |= before_disturbed;
         let seconds = recorded.or(window.map(|(_, time)| time.as_secs_f64()));
         let left_out = window.map_or(0, |(before, _)| before.left_out);
         let gone = window.map_or(0, |(before, _)| before.kept.saturating_sub(state.known));

@@ -3,6 +3,10 @@
 use std::sync::LazyLock;
 
 use jsonschema::Validator;
+use netstat_deep::model::Transport;
+use netstat_deep::sockets::limits::Limits;
+use netstat_deep::sockets::{By, Wanted, Watch};
+use netstat_deep::source::Host;
 use serde_json::{Value, json};
 
 use crate::message::{attribute, diag};
@@ -254,6 +258,24 @@ fn a_disturbed_or_broken_dump_is_said_to_be() {
     assert_eq!(report["consistent"], false);
     assert_eq!(report["states"][0]["count"], 2);
     assert!(report["sources"][0]["reason"].as_str().unwrap().contains("1 messages"), "{}", report["sources"]);
+}
+
+#[test]
+fn only_the_windows_on_both_sides_of_a_disturbed_dump_are_marked() {
+    let samples = troubled();
+    let quiet = diag(&[connection(1).payload()]);
+    let mut disturbed = quiet.clone();
+    disturbed[6] |= 0x10;
+    samples.write(TCP, [disturbed, quiet]);
+    let hosts = Host::recorded(samples.path()).unwrap_or_default();
+    let [disturbed, quiet] = &hosts[..] else { panic!("{} samples", hosts.len()) };
+    let limits = Limits::read(quiet, Limits::machine(quiet));
+    let wanted =
+        Wanted { transports: vec![Transport::Tcp], states: u32::MAX, port: None, inodes: None, by: By::Drops, top: 1 };
+    let mut watch = Watch::new(wanted, limits);
+    watch.begin(quiet).unwrap();
+    let marked = [quiet, disturbed, quiet, quiet].map(|host| watch.end(host, true, None).unwrap().dumped.disturbed);
+    assert_eq!(marked, [false, true, true, false]);
 }
 
 #[test]
