@@ -1,23 +1,21 @@
 //! The send path: what this host sends and the network, or this host itself, does not let through.
 //!
-//! The counters are read, and the rules asked, inside the namespace and around the traffic: no window to miss.
+//! The window of `tx` is ended when the traffic is over, however long that took.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use netstat_deep::diagnose::{diagnose, wanted_knobs};
-use netstat_deep::model::{Finding, Observed, Severity};
-use netstat_deep::observe::Observer;
-use netstat_deep::source::{Host, settings};
-use netstat_deep::stage::SEND;
+use jiff::Timestamp;
 
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, again, wrong};
 use crate::kernel::Counters;
 use crate::lab::{Family, Lab, Namespace, SERVER_DEVICE};
 use crate::need::Need;
+use crate::report::{Finding, Report};
+use crate::tool;
 
 const PORT: u16 = 8090;
 const DEAF: &str = "add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; }";
@@ -40,9 +38,12 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// What the rules of the send path said about the traffic, and what the kernel counted.
+/// The program needs so long to take its first sample.
+const HEAD_START: Duration = Duration::from_millis(500);
+
+/// What the program said about the traffic, and what the kernel counted.
 struct Told<T> {
-    findings: Vec<Finding>,
+    report: Report,
     before: Counters,
     after: Counters,
     /// The same, at the ends of the traffic: timers go on outside of it.
@@ -50,27 +51,21 @@ struct Told<T> {
     traffic: T,
 }
 
+/// Runs `traffic` in a window of `tx` that ends when the traffic does.
 fn observe<T: Send>(namespace: &Namespace, traffic: impl FnOnce() -> Outcome<T> + Send) -> Outcome<Told<T>> {
     let before = Counters::read(namespace)?;
-    let mut told = None;
-    let findings = namespace.inside(|| {
-        let window = Observer::new(Host::Live).between(Host::Live, || {
-            told =
-                Some(Counters::read(namespace).and_then(|start| Ok((start, traffic()?, Counters::read(namespace)?))));
-        });
-        let knobs = wanted_knobs(SEND, &window.changes, window.sockets.as_ref(), None);
-        let settings = settings::read(&Host::Live, knobs.iter().filter_map(|knob| knob.template()));
-        let seen = Observed { changes: window.changes, sockets: window.sockets, settings, ..Observed::default() };
-        Ok(diagnose(SEND, &seen))
-    })?;
-    let after = Counters::read(namespace)?;
-    match told {
-        Some(told) => {
-            let (start, traffic, end) = told?;
-            Ok(Told { findings, before, after, within: [start, end], traffic })
-        }
-        None => wrong("there was no traffic"),
+    let args = ["tx", "--json", "--probes", "off", "--netns", &namespace.name];
+    let run = tool::start_with(&args, Duration::from_secs(60))?;
+    sleep(HEAD_START);
+    let start = Counters::read(namespace)?;
+    let begun = Timestamp::now();
+    let done = namespace.inside(|| Ok(traffic()))??;
+    let end = Counters::read(namespace)?;
+    let report = run.interrupt()?;
+    if report.window()?.0 > begun {
+        return again("the traffic began before the window");
     }
+    Ok(Told { report, before, after: Counters::read(namespace)?, within: [start, end], traffic: done })
 }
 
 impl<T> Told<T> {
@@ -79,29 +74,33 @@ impl<T> Told<T> {
     }
 
     /// The one finding of this id; the counter is its evidence, as the kernel counts it. None other is above a remark.
-    fn only(&self, checks: &mut Checks, id: &str, severity: Severity, counter: &str) -> Option<&Finding> {
-        let alarms = self.findings.iter().filter(|finding| finding.severity > Severity::Info && finding.id != id);
-        checks.same("other alarms", vec![], alarms.map(|finding| finding.id.as_str()).collect::<Vec<_>>());
+    fn only(&self, checks: &mut Checks, id: &str, severity: &str, counter: &str) -> Finding<'_> {
+        let alarms: Vec<&str> = self.report.alarms().into_iter().filter(|other| *other != id).collect();
+        checks.same("other alarms", vec![], alarms);
         self.found(checks, id, severity, counter)
     }
 
     /// The same, whatever else there is.
-    fn found(&self, checks: &mut Checks, id: &str, severity: Severity, counter: &str) -> Option<&Finding> {
-        let all: Vec<&Finding> = self.findings.iter().filter(|finding| finding.id == id).collect();
+    fn found(&self, checks: &mut Checks, id: &str, severity: &str, counter: &str) -> Finding<'_> {
+        let all = self.report.findings(id);
         checks.same(&format!("findings {id}"), 1, all.len());
-        let finding = all.first().copied()?;
-        checks.same(&format!("{id}: severity"), severity, finding.severity);
-        let evidence = finding.evidence.iter().find(|evidence| evidence.counter == counter);
-        let told = evidence.map_or(0, |evidence| evidence.delta);
+        let finding = Finding(all.first().copied());
+        checks.same(&format!("{id}: severity"), Some(severity), finding.0.and_then(|one| one["severity"].as_str()));
+        let told = finding.evidence(counter).unwrap_or(0);
         let [start, end] = &self.within;
         let (least, most) = (end.since(start, counter), self.grew(counter));
         checks.that((least..=most).contains(&told), format_args!("{id}: {counter}: {told}, not {least} to {most}"));
-        Some(finding)
+        finding
     }
 
     fn done(&self, checks: Checks) -> Outcome {
-        checks.done(&format!("{:#?}", self.findings))
+        checks.done(&self.report)
     }
+}
+
+/// Packets that a finding tells of as lost.
+fn lost(finding: &Finding) -> Option<u64> {
+    finding.0.and_then(|finding| finding["lost"].as_u64())
 }
 
 fn address() -> SocketAddr {
@@ -134,7 +133,7 @@ fn healthy(_: Duration) -> Outcome {
     }
     let mut checks = Checks::default();
     checks.that(told.grew("TcpExt.TCPOrigDataSent") > 1_000, "too little was sent");
-    checks.same("findings", 0, told.findings.len());
+    checks.same("findings", Some(0), told.report.0["findings"].as_array().map(Vec::len));
     told.done(checks)
 }
 
@@ -154,8 +153,8 @@ fn loss_on_the_wire(_: Duration) -> Outcome {
     }
     let mut checks = Checks::default();
     checks.that(again_sent >= dropped, format_args!("{again_sent} sent again, {dropped} dropped"));
-    let finding = told.found(&mut checks, "tcp-retransmits", Severity::Critical, "Tcp.RetransSegs");
-    let lost = finding.map_or(0, |finding| finding.lost);
+    let finding = told.found(&mut checks, "tcp-retransmits", "critical", "Tcp.RetransSegs");
+    let lost = lost(&finding).unwrap_or(0);
     let twice = told.grew("TcpExt.TCPDSACKRecvSegs");
     checks.same("lost", again_sent - twice, lost);
     checks.that(lost * 100 >= dropped * 95, format_args!("{lost} lost, but {dropped} dropped"));
@@ -199,8 +198,8 @@ fn connects(_: Duration) -> Outcome {
     let mut checks = Checks::default();
     checks.same("connects", COUNT, told.grew("Tcp.ActiveOpens"));
     checks.that(again_sent % COUNT == 0, format_args!("{again_sent} SYNs sent again by {COUNT} connects"));
-    let finding = told.only(&mut checks, "connects-retransmit", Severity::Warning, "TcpExt.TCPSynRetrans");
-    checks.same("lost", Some(again_sent), finding.map(|finding| finding.lost));
+    let finding = told.only(&mut checks, "connects-retransmit", "warning", "TcpExt.TCPSynRetrans");
+    checks.same("lost", Some(again_sent), lost(&finding));
     told.done(checks)
 }
 
@@ -218,9 +217,8 @@ fn blackhole(_: Duration) -> Outcome {
         until(&lab.server, "TcpExt.TCPTimeouts", 3 * COUNT)
     })?;
     let mut checks = Checks::default();
-    let finding = told.only(&mut checks, "tcp-timeouts-dominate", Severity::Warning, "TcpExt.TCPTimeouts");
-    let refuses = finding.is_some_and(|finding| finding.folklore.iter().any(|not| not.knob == "net.ipv4.tcp_retries2"));
-    checks.that(refuses, "net.ipv4.tcp_retries2 should be refused");
+    let finding = told.only(&mut checks, "tcp-timeouts-dominate", "warning", "TcpExt.TCPTimeouts");
+    checks.that(finding.refuses("net.ipv4.tcp_retries2"), "net.ipv4.tcp_retries2 should be refused");
     told.done(checks)
 }
 
@@ -237,8 +235,16 @@ fn refused_again(_: Duration) -> Outcome {
     lab.server.nft(MUTE)?;
     let told = observe(&lab.server, || until(&lab.server, "TcpExt.TCPRetransFail", COUNT))?;
     let mut checks = Checks::default();
-    told.found(&mut checks, "tcp-retransmit-fails", Severity::Warning, "TcpExt.TCPRetransFail");
+    let finding = told.found(&mut checks, "tcp-retransmit-fails", "warning", "TcpExt.TCPRetransFail");
+    says_how_often(&mut checks, &finding, "TcpExt.TCPRetransFail");
     told.done(checks)
+}
+
+/// The number in the text is that of the evidence.
+fn says_how_often(checks: &mut Checks, finding: &Finding, counter: &str) {
+    let why = finding.0.and_then(|finding| finding["why"].as_str()).unwrap_or_default();
+    let times = format!("{} times ", finding.evidence(counter).unwrap_or(0));
+    checks.that(why.starts_with(&times), format_args!("not {times}: {why}"));
 }
 
 /// A queue that lets a packet of this size pass in seconds.
@@ -257,9 +263,9 @@ fn still_queued(_: Duration) -> Outcome {
     })?;
     let mut checks = Checks::default();
     let (id, counter) = ("tcp-retransmit-before-send", "TcpExt.TCPSpuriousRtxHostQueues");
-    let finding = told.found(&mut checks, id, Severity::Warning, counter);
-    let refuses = finding.is_some_and(|finding| finding.folklore.iter().any(|not| not.knob == "txqueuelen"));
-    checks.that(refuses, "txqueuelen should be refused");
+    let finding = told.found(&mut checks, id, "warning", counter);
+    says_how_often(&mut checks, &finding, counter);
+    checks.that(finding.refuses("txqueuelen"), "txqueuelen should be refused");
     told.done(checks)
 }
 
@@ -279,7 +285,7 @@ fn abort(_: Duration) -> Outcome {
     })?;
     let mut checks = Checks::default();
     checks.same("cut off", COUNT, told.grew("TcpExt.TCPAbortOnTimeout"));
-    told.found(&mut checks, "connections-abort", Severity::Info, "TcpExt.TCPAbortOnTimeout");
+    told.found(&mut checks, "connections-abort", "info", "TcpExt.TCPAbortOnTimeout");
     told.done(checks)
 }
 
@@ -295,8 +301,8 @@ fn no_route(_: Duration) -> Outcome {
     let mut checks = Checks::default();
     checks.same("refused", 60, told.traffic);
     checks.same("counted", told.traffic, told.grew("Ip.OutNoRoutes"));
-    let finding = told.only(&mut checks, "no-route-out", Severity::Warning, "Ip.OutNoRoutes");
-    checks.same("lost", Some(60), finding.map(|finding| finding.lost));
+    let finding = told.only(&mut checks, "no-route-out", "warning", "Ip.OutNoRoutes");
+    checks.same("lost", Some(60), lost(&finding));
     told.done(checks)
 }
 
@@ -313,7 +319,7 @@ fn fragments(_: Duration) -> Outcome {
     let mut checks = Checks::default();
     checks.same("pieces", 3 * COUNT, told.grew("Ip.FragCreates"));
     checks.same("packets cut", COUNT, told.grew("Ip.FragOKs"));
-    told.only(&mut checks, "fragmenting-on-send", Severity::Warning, "Ip.FragCreates");
+    told.only(&mut checks, "fragmenting-on-send", "warning", "Ip.FragCreates");
     told.done(checks)
 }
 
@@ -343,15 +349,15 @@ fn time_wait(_: Duration) -> Outcome {
     let mut checks = Checks::default();
     checks.same("forgotten", COUNT - LIMIT, told.grew("TcpExt.TCPTimeWaitOverflow"));
     let id = "time-wait-table-full";
-    let finding = told.only(&mut checks, id, Severity::Warning, "TcpExt.TCPTimeWaitOverflow");
-    let suggestion = finding.and_then(|finding| finding.suggestions.first());
-    checks.same("knob", Some("net.ipv4.tcp_max_tw_buckets"), suggestion.map(|suggestion| suggestion.knob.as_str()));
-    checks.same("from", Some("5"), suggestion.map(|suggestion| suggestion.from.as_str()));
-    let Some(suggestion) = suggestion else { return told.done(checks) };
-    lab.server.set("net/ipv4/tcp_max_tw_buckets", &suggestion.to)?;
+    let finding = told.only(&mut checks, id, "warning", "TcpExt.TCPTimeWaitOverflow");
+    let knob = "net.ipv4.tcp_max_tw_buckets";
+    finding.raises(&mut checks, knob, "5", "netns");
+    let to = finding.suggestion(knob).first().and_then(|suggestion| suggestion["to"].as_str());
+    let Some(to) = to else { return told.done(checks) };
+    lab.server.set("net/ipv4/tcp_max_tw_buckets", to)?;
     let mended = observe(&lab.server, || Ok(open_and_close(COUNT)?))?;
     checks.same("forgotten with the new value", 0, mended.grew("TcpExt.TCPTimeWaitOverflow"));
-    checks.same("findings with the new value", 0, mended.findings.iter().filter(|finding| finding.id == id).count());
+    checks.same("findings with the new value", 0, mended.report.findings(id).len());
     told.done(checks)
 }
 
@@ -377,6 +383,6 @@ fn icmp_errors(_: Duration) -> Outcome {
     }
     let mut checks = Checks::default();
     checks.same("errors sent and held back", COUNT, told.grew("Icmp.OutDestUnreachs") + held_back);
-    told.only(&mut checks, "icmp-errors-suppressed", Severity::Info, "Icmp.OutRateLimitHost");
+    told.only(&mut checks, "icmp-errors-suppressed", "info", "Icmp.OutRateLimitHost");
     told.done(checks)
 }
