@@ -42,12 +42,12 @@ complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "generate"
 complete -c netstat-deep -n "__fish_netstat_deep_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l dev -d 'Of the devices, show only this one' -r
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s o -l output -d 'How to show it' -r -f -a "table\t'For people'
 json\t'One JSON document'
 jsonl\t'A JSON document a line'
 openmetrics\t'For Prometheus'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l dev -d 'Of the devices, show only this one' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l root -d 'Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l check -d 'Exit with 1 if there is a finding of this severity or above' -r -f -a "info\t'Good to know; nobody need act'
 warning\t'Packets are lost, or soon will be'
@@ -78,12 +78,12 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l persist
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l dev -d 'Of the devices, show only this one' -r
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -s o -l output -d 'How to show it' -r -f -a "table\t'For people'
 json\t'One JSON document'
 jsonl\t'A JSON document a line'
 openmetrics\t'For Prometheus'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l dev -d 'Of the devices, show only this one' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l root -d 'Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l check -d 'Exit with 1 if there is a finding of this severity or above' -r -f -a "info\t'Good to know; nobody need act'
 warning\t'Packets are lost, or soon will be'
@@ -149,6 +149,10 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -s v -l
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand drops" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals of the sockets\' lives' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -s o -l output -d 'How to show it' -r -f -a "table\t'For people'
+json\t'One JSON document'
+jsonl\t'A JSON document a line'
+openmetrics\t'For Prometheus'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l by -d 'What to rank them by' -r -f -a "trouble\t'What is wrong with them, the worst first'
 drops\t'Packets lost'
 queue\t'Bytes that lie unread'
@@ -182,10 +186,6 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l pi
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l unit -d 'Only sockets of the processes of this systemd unit' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l root -d 'Read a recorded tree instead of this host; two samples if it holds before/ and after/' -r -F
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -s o -l output -d 'How to show it' -r -f -a "table\t'For people'
-json\t'One JSON document'
-jsonl\t'A JSON document a line'
-openmetrics\t'For Prometheus'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"
@@ -196,12 +196,12 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -s v 
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l dev -d 'Of the devices, show only this one' -r
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s o -l output -d 'How to show it' -r -f -a "table\t'For people'
 json\t'One JSON document'
 jsonl\t'A JSON document a line'
 openmetrics\t'For Prometheus'"
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l dev -d 'Of the devices, show only this one' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l root -d 'Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l check -d 'Exit with 1 if there is a finding of this severity or above' -r -f -a "info\t'Good to know; nobody need act'
 warning\t'Packets are lost, or soon will be'

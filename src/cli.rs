@@ -10,6 +10,7 @@ mod history;
 mod path;
 mod record;
 mod revert;
+mod show;
 mod sockets;
 mod value;
 
@@ -25,6 +26,7 @@ pub use history::HistoryArgs;
 pub use path::PathArgs;
 pub use record::RecordArgs;
 pub use revert::RevertArgs;
+pub use show::ShowArgs;
 pub use sockets::{In, SocketsArgs, Speaks};
 pub use value::{Color, Format, Probes};
 

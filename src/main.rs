@@ -53,7 +53,7 @@ fn report(way: Way, args: &PathArgs) -> Result<u8, Error> {
     if args.plans() {
         return with(terminal(args.color), |out| tune::run(way, args, out, &stop_on_interrupt()));
     }
-    if args.format() != Format::Table {
+    if args.show.format() != Format::Table {
         // What machines read needs no colours taken out.
         return with(BufWriter::new(std::io::stdout()), |out| path::run(way, args, out, &stop_on_interrupt()));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::value::parse_interval;
-use super::{Color, Format};
+use super::{Color, ShowArgs};
 use crate::model::{State, Transport};
 use crate::sockets::By;
 
@@ -16,12 +16,9 @@ pub struct SocketsArgs {
     /// Length of the window: 1s, 500ms, 2m. 0 shows the totals of the sockets' lives
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     pub interval: Duration,
-    /// How many windows, one after the other; 0 is without end
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
-    pub count: u64,
-    /// A live screen: window after window in the same place, until it is interrupted
-    #[arg(long, conflicts_with_all = ["count", "output", "json", "jsonl", "root"])]
-    pub watch: bool,
+    /// How many windows, and how each is shown
+    #[command(flatten)]
+    pub show: ShowArgs,
     /// What to rank them by
     #[arg(long, value_enum, default_value_t = By::Trouble)]
     pub by: By,
@@ -49,15 +46,6 @@ pub struct SocketsArgs {
     /// Read a recorded tree instead of this host; two samples if it holds before/ and after/
     #[arg(long, value_name = "DIR", conflicts_with = "netns")]
     pub root: Option<PathBuf>,
-    /// How to show it
-    #[arg(short, long, value_enum, default_value_t = Format::Table, conflicts_with_all = ["json", "jsonl"])]
-    pub output: Format,
-    /// One JSON document, the same as --output json
-    #[arg(long, conflicts_with = "jsonl")]
-    pub json: bool,
-    /// A JSON document a line and window, the same as --output jsonl
-    #[arg(long)]
-    pub jsonl: bool,
     /// When to use colour
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
@@ -111,21 +99,5 @@ impl ValueEnum for In {
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         Some(clap::builder::PossibleValue::new(self.0.name()))
-    }
-}
-
-impl SocketsArgs {
-    /// How many windows; 0 is without end.
-    pub fn windows(&self) -> u64 {
-        if self.watch { 0 } else { self.count }
-    }
-
-    /// The format, however it was asked for.
-    pub fn format(&self) -> Format {
-        match (self.json, self.jsonl) {
-            (true, _) => Format::Json,
-            (_, true) => Format::Jsonl,
-            _ => self.output,
-        }
     }
 }

@@ -68,7 +68,7 @@ impl<'a> Run<'a> {
             ignored: Ignored::new(&args.ignore)?,
             thresholds: args.thresholds.as_deref().map_or_else(|| Ok(BTreeMap::new()), thresholds)?,
             device: args.dev.clone(),
-            format: args.format(),
+            format: args.show.format(),
             probes: args.probes,
             journal: &args.change.state_dir,
             ..Run::at(way, args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
@@ -125,10 +125,10 @@ impl Run<'_> {
     ) -> Result<Option<Severity>, Error> {
         let host = hosts.last().unwrap_or(&Host::Live);
         let mut worst = None;
-        let mut live = Live::begin(args.watch).map_err(Error::output)?;
+        let mut live = Live::begin(args.show.watch).map_err(Error::output)?;
         let mut show = |report: Report| -> Result<(), Error> {
             worst = worst.max(report.findings.iter().map(|finding| finding.severity).max());
-            let look = Look { format: args.format(), verbose: args.verbose };
+            let look = Look { format: args.show.format(), verbose: args.verbose };
             live.show(out, |out| render::write(&report, look, out)).map_err(Error::output)
         };
         if args.interval.is_zero() || host.is_recorded() {
@@ -138,7 +138,7 @@ impl Run<'_> {
             let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
             let (mut windows, mut lasting) = (0, Lasting::default());
-            while !self.stop.load(Ordering::Relaxed) && (args.windows() == 0 || windows < args.windows()) {
+            while !self.stop.load(Ordering::Relaxed) && (args.show.windows() == 0 || windows < args.show.windows()) {
                 let bar = Bar::new(self.format, args.interval);
                 let (last, window) = observer.watch(&first, args.interval, self.stop, |share| bar.show(share));
                 bar.clear();

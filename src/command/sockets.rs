@@ -77,8 +77,8 @@ fn windows(
     out: &mut (dyn Write + Send),
     stop: &AtomicBool,
 ) -> Result<(), Error> {
-    let view = render::sockets::View { format: args.format(), verbose: args.verbose };
-    let mut live = Live::begin(args.watch).map_err(Error::output)?;
+    let view = render::sockets::View { format: args.show.format(), verbose: args.verbose };
+    let mut live = Live::begin(args.show.watch).map_err(Error::output)?;
     let mut show = |host: &Host, survey: Survey, limits: &Limits| {
         let report = report(args, host, place, survey, limits);
         live.show(out, |out| render::sockets::write(&report, view, out)).map_err(Error::output)
@@ -97,9 +97,9 @@ fn windows(
             watch.begin(&Host::Live).map_err(unreadable)?;
             let mut windows = 0;
             loop {
-                wait(args.format(), args.interval, stop);
+                wait(args.show.format(), args.interval, stop);
                 windows += 1;
-                let last = stop.load(Ordering::Relaxed) || windows == args.windows();
+                let last = stop.load(Ordering::Relaxed) || windows == args.show.windows();
                 let survey = watch.end(&Host::Live, !last, None).map_err(unreadable)?;
                 show(&Host::Live, survey, watch.limits())?;
                 if last {

@@ -38,7 +38,7 @@ pub fn run(way: Way, args: &PathArgs, out: &mut (dyn Write + Send), stop: &Atomi
         }
     };
     let mut report = Report { kind: Verb::Tune, ..seen };
-    let look = Look { format: args.format(), verbose: args.verbose };
+    let look = Look { format: args.show.format(), verbose: args.verbose };
     let is_screen = look.format == Format::Table;
     if is_screen {
         render::write(&report, look, out).map_err(Error::output)?;
@@ -156,13 +156,13 @@ fn refuse_what_makes_no_sense(args: &PathArgs) -> Result<(), Error> {
             Error::usage("a recording can't be changed").hint("without --apply, the plan for that host is shown")
         );
     }
-    if args.interval.is_zero() || args.windows() != 1 {
+    if args.interval.is_zero() || args.show.windows() != 1 {
         return Err(Error::usage("a plan is made from one window").hint(hint));
     }
     if args.change.verify.is_some_and(|time| time.is_zero()) {
         return Err(Error::usage("a change can't be judged by a window of no length").hint(hint));
     }
-    if !matches!(args.format(), Format::Table | Format::Json) {
+    if !matches!(args.show.format(), Format::Table | Format::Json) {
         return Err(Error::usage("a plan is shown as a screen, or as one JSON document").hint(hint));
     }
     Ok(())
