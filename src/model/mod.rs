@@ -19,6 +19,7 @@ mod settings;
 mod snapshot;
 mod socket;
 mod stage;
+mod suggest;
 
 pub use change::{grown, per_second};
 pub use changes::{Change, ChangeRow, ChangeTable, Changes};

@@ -33,9 +33,8 @@ pub fn read(host: &Host, templates: impl Iterator<Item = SettingFile>) -> Settin
     }
     for block in &blocks {
         if block == ethtool::hash::BLOCK {
-            for device in trees.names(Tree::Sysfs, "class/net").unwrap_or_default() {
-                ethtool::hash::read(host, &device, &mut settings);
-            }
+            let devices = trees.names(Tree::Sysfs, "class/net").unwrap_or_default();
+            ethtool::hash::read(host, &devices, &mut settings);
         } else {
             ethtool::settings::read(host, block, &mut settings);
         }

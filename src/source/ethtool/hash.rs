@@ -24,17 +24,23 @@ const FIELDS: &[(u32, char)] =
 /// struct ethtool_rxnfc: command, kind of flow, fields.
 const HEAD: usize = 16;
 
-/// Takes what the driver of `device` tells into `settings`: of most virtual devices nothing.
-pub fn read(host: &Host, device: &str, settings: &mut Settings) {
-    let answer = host.answer(&format!(".ethtool/{}.hash.bin", text::printable(device.as_bytes())), || {
-        let mut caller = Caller::new()?;
-        let answers = FLOWS.iter().filter_map(|(_, flow)| {
-            caller.call(device.as_bytes(), &[ETHTOOL_GRXFH, *flow], |_| HEAD).map(<[u8]>::to_vec).ok()
+/// Takes what the drivers of these devices tell into `settings`: of most virtual devices nothing.
+pub fn read(host: &Host, devices: &[String], settings: &mut Settings) {
+    let mut caller = None;
+    for device in devices {
+        let answer = host.answer(&format!(".ethtool/{}.hash.bin", text::printable(device.as_bytes())), || {
+            let caller = match &mut caller {
+                Some(caller) => caller,
+                none => none.insert(Caller::new()?),
+            };
+            let answers = FLOWS.iter().filter_map(|(_, flow)| {
+                caller.call(device.as_bytes(), &[ETHTOOL_GRXFH, *flow], |_| HEAD).map(<[u8]>::to_vec).ok()
+            });
+            Ok(answers.flatten().collect())
         });
-        Ok(answers.flatten().collect())
-    });
-    for (flow, fields) in parse(&answer.unwrap_or_default()) {
-        settings.insert(format!("ethtool/{device}/{BLOCK}/{flow}"), fields);
+        for (flow, fields) in parse(&answer.unwrap_or_default()) {
+            settings.insert(format!("ethtool/{device}/{BLOCK}/{flow}"), fields);
+        }
     }
 }
 
