@@ -14,7 +14,7 @@ use crate::source::groups::{CONNTRACK, DOORS, Door, NF_CONNTRACK};
 use crate::source::netlink::Dumped;
 use crate::source::sockdiag::{self, connections};
 use crate::source::{Host, conntrack, text};
-use crate::stage::counters_of;
+use crate::stage::{Way, counters_of};
 use sockets::{SOCK_DIAG, SocketLooks, connections_tell, take_sums, with_connections};
 use tables::{fill, something, take};
 
@@ -43,12 +43,16 @@ pub struct Observer {
     complete: Option<Duration>,
     /// What did not answer in time.
     slow: BTreeSet<String>,
+    /// Whether the send path is looked at.
+    sends: bool,
 }
 
 impl Observer {
-    /// An observer of `host`.
-    pub fn new(host: Host) -> Self {
-        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None, slow: BTreeSet::new() }
+    /// An observer of `host`, for one way of packets or for both: what takes many files is read for its own way only. A
+    /// recording is made for both.
+    pub fn new(host: Host, way: Way) -> Self {
+        let sends = way != Way::Receive || matches!(host, Host::Taped(_));
+        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None, slow: BTreeSet::new(), sends }
     }
 
     /// Everything, as it is at the start of a window.
@@ -65,7 +69,7 @@ impl Observer {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
         // Other threads wait for the kernel's rtnl lock while this one reads the files.
-        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow));
+        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow, self.sends));
         for door in DOORS {
             self.open(door, &mut online, &mut snapshot);
         }

@@ -34,6 +34,7 @@ pub mod sysfs;
 pub mod tape;
 pub mod text;
 pub mod tracepoint;
+pub mod transmit;
 pub mod xtables;
 
 pub use host::Host;

@@ -27,6 +27,8 @@ pub mod tcp_listen;
 pub mod tcp_out;
 pub mod udp_in;
 pub mod udp_out;
+pub mod virtual_devices;
+pub mod watchdog;
 
 use crate::model::{Counter, Group, Knob, Reason, Rule, Stage};
 
@@ -53,8 +55,17 @@ pub static RECEIVE: &[&Stage] = &[
 ];
 
 /// The send path.
-pub static SEND: &[&Stage] =
-    &[&send::STAGE, &tcp_out::STAGE, &udp_out::STAGE, &ip_out::STAGE, &egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
+pub static SEND: &[&Stage] = &[
+    &send::STAGE,
+    &tcp_out::STAGE,
+    &udp_out::STAGE,
+    &ip_out::STAGE,
+    &egress::STAGE,
+    &qdisc::STAGE,
+    &driver_tx::STAGE,
+    &watchdog::STAGE,
+    &virtual_devices::STAGE,
+];
 
 /// A way of packets through this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

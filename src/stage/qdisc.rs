@@ -2,7 +2,8 @@
 
 use crate::model::{Knob, Memory, Place, Risk, Scope, Stage};
 
-static TXQUEUELEN: Knob = Knob {
+/// Also the ring of a tun device.
+pub static TXQUEUELEN: Knob = Knob {
     id: "txqueuelen",
     place: Place::Sysfs("class/net/DEV/tx_queue_len"),
     scope: Scope::Device,
