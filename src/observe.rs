@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use crate::model::{Changes, Group, Kind, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span, Table};
 use crate::source::devices::{self, Answer, Answers};
-use crate::source::groups::{CONNTRACK, DOORS, Door, NF_CONNTRACK};
+use crate::source::groups::{ARP_CACHE, CONNTRACK, DOORS, Door, NDISC_CACHE, NF_CONNTRACK};
 use crate::source::netlink::Dumped;
 use crate::source::sockdiag::{self, connections};
-use crate::source::{Host, conntrack, text};
-use crate::stage::counters_of;
+use crate::source::{Host, conntrack, neighbour, text};
+use crate::stage::{Way, counters_of};
 use sockets::{SOCK_DIAG, SocketLooks, connections_tell, take_sums, with_connections};
 use tables::{fill, something, take};
 
@@ -43,27 +43,16 @@ pub struct Observer {
     complete: Option<Duration>,
     /// What did not answer in time.
     slow: BTreeSet<String>,
-    /// Whether the devices' qdiscs are read as well.
-    qdiscs: bool,
+    /// Whether the send path is looked at.
+    sends: bool,
 }
 
 impl Observer {
-    /// An observer of `host`.
-    pub fn new(host: Host) -> Self {
-        Observer {
-            host,
-            clock: Instant::now(),
-            bytes: Vec::new(),
-            complete: None,
-            slow: BTreeSet::new(),
-            qdiscs: false,
-        }
-    }
-
-    /// The same, for the send path: it reads the devices' qdiscs as well.
-    pub fn sending(mut self) -> Self {
-        self.qdiscs = true;
-        self
+    /// An observer of `host`, for one way of packets or for both: what takes many files is read for its own way only. A
+    /// recording is made for both.
+    pub fn new(host: Host, way: Way) -> Self {
+        let sends = way != Way::Receive || matches!(host, Host::Taped(_));
+        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None, slow: BTreeSet::new(), sends }
     }
 
     /// Everything, as it is at the start of a window.
@@ -80,11 +69,14 @@ impl Observer {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
         // Other threads wait for the kernel's rtnl lock while this one reads the files.
-        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow, self.qdiscs));
+        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow, self.sends));
         for door in DOORS {
             self.open(door, &mut online, &mut snapshot);
         }
         self.conntrack(&mut snapshot);
+        if self.sends && snapshot.table(&ARP_CACHE).is_none() {
+            self.neighbours(&mut snapshot);
+        }
         match answers {
             Ok(answers) => self.devices(answers, &mut snapshot),
             Err(e) => snapshot.sources.push(status_of("devices", Err(e), begin, self.clock.elapsed())),
@@ -210,6 +202,21 @@ impl Observer {
         let read = self.span(name, begin);
         let status =
             sheet.and_then(|(sheet, dumped)| something(take(group, &sheet, &[], "", read, snapshot), left_out(dumped)));
+        snapshot.sources.push(status_of(name, status, begin, self.clock.elapsed()));
+    }
+
+    /// The neighbour tables, where no file shows them.
+    fn neighbours(&mut self, snapshot: &mut Snapshot) {
+        let (begin, name) = (self.clock.elapsed(), "rtnetlink neighbour tables");
+        let tables = neighbour::tables(&self.host);
+        let read = self.span(name, begin);
+        let status = tables.and_then(|(tables, dumped)| {
+            let taken = tables.iter().map(|table| {
+                let group = if table.v6 { &NDISC_CACHE } else { &ARP_CACHE };
+                take(group, &table.sheet(), &[], "", read, snapshot)
+            });
+            something(taken.sum(), left_out(dumped))
+        });
         snapshot.sources.push(status_of(name, status, begin, self.clock.elapsed()));
     }
 

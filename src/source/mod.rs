@@ -16,6 +16,7 @@ pub mod interrupts;
 pub mod inventory;
 pub mod link;
 pub mod lists;
+pub mod neighbour;
 pub mod netdev;
 pub mod netlink;
 pub mod nftables;
@@ -35,6 +36,7 @@ pub mod sysfs;
 pub mod tape;
 pub mod text;
 pub mod tracepoint;
+pub mod transmit;
 pub mod xtables;
 
 pub use host::Host;
