@@ -5,7 +5,7 @@ mod buffer;
 mod leave;
 mod prune;
 mod queue_drops;
-mod segments;
+pub(crate) mod segments;
 pub(crate) mod timers;
 mod window;
 
