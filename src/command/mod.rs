@@ -13,6 +13,7 @@ mod live;
 mod memory;
 pub mod panel;
 pub mod path;
+mod ports;
 mod probing;
 pub mod record;
 pub mod revert;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
 use super::live::Live;
+use super::ports;
 use super::probing::{Probing, Seen, explained, uncounted};
 use crate::cli::{Format, PathArgs, Probes};
 use crate::diagnose::{diagnose, wanted_knobs};
@@ -177,6 +178,11 @@ impl Run<'_> {
         }
         let settings = self.settings(host, &wanted_knobs(&stages, &changes, sockets.as_ref(), probed.as_ref()));
         let path_mtus = path_mtus(host, &changes, &mut sources);
+        let ports = if self.way == Way::Receive {
+            Vec::new()
+        } else {
+            ports::in_use(host, &changes, sockets.as_ref(), &settings, &mut sources)
+        };
         if self.way == Way::Send {
             // Whoever reads the document must not take silence for health.
             sources.push(SourceStatus {
@@ -202,6 +208,7 @@ impl Run<'_> {
             unexplained,
             hidden,
             lasting,
+            ports,
             restarted,
         };
         let mut findings = diagnose(&stages, &seen);

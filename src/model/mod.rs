@@ -12,6 +12,7 @@ mod knob;
 mod lasting;
 mod observed;
 mod policy;
+mod ports;
 mod probed;
 mod reason;
 mod rule;
@@ -34,6 +35,7 @@ pub use knob::{
 pub use lasting::Lasting;
 pub use observed::{Hidden, Observed, PathMtu};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
+pub use ports::PortUse;
 pub use probed::Probed;
 pub use reason::{Harm, Reason};
 pub use rule::{Evidence, Example, Finding, Folklore, Rule, Severity, Threshold, Victim};

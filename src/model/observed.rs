@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Incident, Instance, Kind,
-    Lasting, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Table, Victim, per_second,
+    Lasting, PortUse, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Table, Victim, per_second,
 };
 
 /// What was observed in one network namespace over one window.
@@ -31,6 +31,9 @@ pub struct Observed {
     pub hidden: Vec<Hidden>,
     /// What the windows directly before this one found.
     pub lasting: Lasting,
+    /// Local ports in use, by service, the most first. Looked up only where so many connections are there that some could
+    /// be short of them.
+    pub ports: Vec<PortUse>,
     /// Devices that this program itself may have restarted in the window, by what it set. Looked up only if a link went
     /// down.
     pub restarted: BTreeMap<String, String>,

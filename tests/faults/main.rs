@@ -24,6 +24,7 @@
 //! - `strays`, `fragments`, `udp_loss`: a few rules each, of packets that make no sense or that nobody asked for
 //! - `send_path`: what this host sends, and is not let through
 //! - `send_tcp`: what TCP answers to segments that are not as they should be
+//! - `ports`: connects that find no local port
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `sockets`: a socket's numbers are those that ss and its peer know
@@ -57,6 +58,7 @@ mod need;
 mod observe;
 mod places;
 mod poll_budget;
+mod ports;
 mod process;
 mod quiet;
 mod record;
@@ -114,6 +116,7 @@ fn test() {
         udp_loss::cases(),
         send_path::cases(),
         send_tcp::cases(),
+        ports::cases(),
         quiet::cases(),
         sockets::cases(),
         namespaces::cases(),

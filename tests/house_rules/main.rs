@@ -62,6 +62,7 @@ const RULE_IDS: &[&str] = &[
     "tcp-memory-pressure",
     "tcp-orphans",
     "path-mtu-events",
+    "ephemeral-ports-exhausted",
     "connects-retransmit",
     "tcp-retransmits",
     "tcp-timeouts-dominate",
@@ -243,8 +244,8 @@ fn rules_suggest_only_knobs_that_they_name_and_never_less() {
                 assert!(known, "{} suggests {}", rule.id, suggestion.knob);
                 let number = |value: &str| suggestion.numbers(value).unwrap();
                 let (from, to) = (number(&suggestion.from), number(&suggestion.to));
-                // Bitmaps and durations are no limits: those may also be turned down.
-                let limit = ![Knob::CPUS, "s"].contains(&suggestion.unit.as_str());
+                // Bitmaps, durations, modes and the ends of a range are no limits: those may also be turned down.
+                let limit = ![Knob::CPUS, "s", "switch", "ports: first, last"].contains(&suggestion.unit.as_str());
                 assert!(if limit { to > from } else { to != from }, "{}: {from:?} to {to:?}", rule.id);
                 assert!(!suggestion.undo.is_empty() && !suggestion.command.is_empty());
                 assert!(suggestion.command.contains(&suggestion.to) && suggestion.undo.contains(&suggestion.from));
