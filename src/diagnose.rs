@@ -43,7 +43,7 @@ pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
 fn triggered(rule: &Rule, changes: &Changes, sockets: Option<&Sockets>, probed: Option<&Probed>) -> bool {
     let moved = |counter: &&'static Counter| {
         changes.each(counter).any(|(_, change)| match change {
-            Change::Total { delta, .. } => delta.is_some_and(|delta| delta > 0),
+            Change::Total { delta, .. } => delta.is_some_and(|delta| delta >= counter.quiet_below),
             Change::Gauge { max, .. } => max >= counter.quiet_below,
         })
     };

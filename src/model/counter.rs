@@ -226,7 +226,7 @@ pub struct Counter {
     pub same_loss: Option<&'static str>,
     /// What it says about the packet's way, for the ledger.
     pub flow: Option<Flow>,
-    /// For a gauge that a rule looks at: below this it is not worth a look.
+    /// As a trigger of a rule: below this, in the window, it is not worth a look.
     pub quiet_below: u64,
     /// What it means, from the doc comment of its declaration. The first sentence stands alone.
     pub help: &'static str,
@@ -245,7 +245,7 @@ impl Counter {
         self
     }
 
-    /// As a trigger of a rule, this gauge is not worth a look below so much.
+    /// As a trigger of a rule, not worth a look below so much.
     pub const fn quiet_below(mut self, least: u64) -> Self {
         self.quiet_below = least;
         self

@@ -1,6 +1,8 @@
 //! T9, driver and transmit ring: packets are handed to the device.
 
+mod allowance;
 mod offload;
+mod saturated;
 
 use crate::model::{Knob, Memory, Place, Risk, Scope, Stage};
 
@@ -99,8 +101,8 @@ pub static STAGE: Stage = Stage {
     chapter: include_str!("chapter/driver_tx.md"),
     fed_by: None,
     queues_in_sockets: false,
-    counters: &[],
-    rules: &[],
+    counters: allowance::COUNTERS,
+    rules: &[&allowance::EXCEEDED, &saturated::SATURATED],
     reasons: &[],
     knobs: KNOBS,
 };
