@@ -4,6 +4,7 @@ mod bar;
 pub mod choice;
 pub mod confirm;
 pub mod doctor;
+mod drift;
 mod drop_monitor;
 pub mod drops;
 pub mod explain;

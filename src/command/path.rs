@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
+use super::drift;
 use super::live::Live;
 use super::ports;
 use super::probing::{Probing, Seen, explained, uncounted};
@@ -59,7 +60,7 @@ pub(super) struct Run<'a> {
     /// The namespace that is looked at.
     pub place: Place,
     /// Where this program writes down what it changes.
-    journal: &'a Path,
+    pub journal: &'a Path,
 }
 
 impl<'a> Run<'a> {
@@ -197,6 +198,8 @@ impl Run<'_> {
         let unexplained = missing(ledger.as_deref().unwrap_or_default());
         let hidden = if changes.since_boot { Vec::new() } else { inventory::hidden(host) };
         let restarted = self.restarted(host, &changes);
+        let live = !host.is_recorded() && self.way != Way::Receive;
+        let drifted = if live { drift::drifted(self) } else { Vec::new() };
         let seen = Observed {
             changes,
             sockets,
@@ -208,6 +211,7 @@ impl Run<'_> {
             unexplained,
             hidden,
             lasting,
+            drifted,
             ports,
             restarted,
         };

@@ -33,7 +33,7 @@ pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
 };
 pub use lasting::Lasting;
-pub use observed::{Hidden, Observed, PathMtu};
+pub use observed::{Drift, Hidden, Observed, PathMtu};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use ports::PortUse;
 pub use probed::Probed;

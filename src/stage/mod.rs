@@ -20,6 +20,7 @@ pub mod qdisc;
 pub mod read;
 pub mod ring;
 pub mod send;
+pub mod settings;
 pub mod socket_memory;
 pub mod softirq;
 pub mod tcp_in;
@@ -53,8 +54,16 @@ pub static RECEIVE: &[&Stage] = &[
 ];
 
 /// The send path.
-pub static SEND: &[&Stage] =
-    &[&send::STAGE, &tcp_out::STAGE, &udp_out::STAGE, &ip_out::STAGE, &egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
+pub static SEND: &[&Stage] = &[
+    &send::STAGE,
+    &tcp_out::STAGE,
+    &udp_out::STAGE,
+    &ip_out::STAGE,
+    &egress::STAGE,
+    &qdisc::STAGE,
+    &driver_tx::STAGE,
+    &settings::STAGE,
+];
 
 /// A way of packets through this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

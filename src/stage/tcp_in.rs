@@ -9,6 +9,8 @@ pub(crate) mod segments;
 pub(crate) mod timers;
 mod window;
 
+pub(crate) use buffer::{MODERATE_RCVBUF, RMEM};
+
 use crate::counters;
 use crate::model::{Connection, Flow, Knob, Memory, Place, Reason, Risk, Scope, Socket, Stage, Unit};
 use crate::source::groups::{SOCKSTAT, SOCKSTAT6, TCP, TCP_EXT};

@@ -25,6 +25,7 @@
 //! - `send_path`: what this host sends, and is not let through
 //! - `send_tcp`: what TCP answers to segments that are not as they should be
 //! - `ports`: connects that find no local port
+//! - `settings`: those that hurt whatever the traffic is, and those that did not stay
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `sockets`: a socket's numbers are those that ss and its peer know
@@ -67,6 +68,7 @@ mod report;
 mod rp_filter;
 mod send_path;
 mod send_tcp;
+mod settings;
 mod sockets;
 mod strays;
 mod sweep;
@@ -117,6 +119,7 @@ fn test() {
         send_path::cases(),
         send_tcp::cases(),
         ports::cases(),
+        settings::cases(),
         quiet::cases(),
         sockets::cases(),
         namespaces::cases(),

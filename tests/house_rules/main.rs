@@ -76,6 +76,10 @@ const RULE_IDS: &[&str] = &[
     "no-route-out",
     "fragmenting-on-send",
     "icmp-errors-suppressed",
+    "cloud-allowance-exceeded",
+    "link-saturated",
+    "cargo-cult-settings",
+    "setting-drift",
 ];
 
 /// The stages of the receive path, in the order in which a packet meets them.
@@ -101,7 +105,7 @@ const STAGE_IDS: &[&str] = &[
 ];
 
 /// Those of the send path.
-const SEND_IDS: &[&str] = &["send", "tcp_out", "udp_out", "ip_out", "egress", "qdisc", "driver_tx"];
+const SEND_IDS: &[&str] = &["send", "tcp_out", "udp_out", "ip_out", "egress", "qdisc", "driver_tx", "settings"];
 
 #[test]
 fn the_stages_are_those_of_the_path() {

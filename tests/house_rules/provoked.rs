@@ -15,6 +15,11 @@ const NOT_PROVOKED: &[(&str, &str)] = &[
     ("nic-ring-overflow", "virtual devices hold frames back instead of losing them; tests/golden/nic.rs"),
     ("nic-policy-drops", "filters on the card need hardware; tests/golden/nic.rs"),
     ("rx-buffer-allocation-fails", "the whole machine would have to run out of memory"),
+    ("cloud-allowance-exceeded", "only a cloud's network counts them; tests/golden/send.rs has the driver's counters"),
+    (
+        "link-saturated",
+        "virtual devices have no speed of their own, and no card is faster filled than read; tests/golden/send.rs",
+    ),
     ("interfaces-hidden", "the kernel's three lists always agree; tests/golden/findings.rs"),
     (
         "backlog-nearly-full",
