@@ -4,7 +4,42 @@ mod allowance;
 mod offload;
 mod saturated;
 
-use crate::model::{Knob, Memory, Place, Risk, Scope, Stage};
+use crate::counters;
+use crate::model::{Flow, Knob, Memory, Place, Risk, Scope, Stage, Unit};
+use crate::source::groups::{LINK, NIC};
+use crate::stage::qdisc;
+
+counters! {
+    /// Packets that a device took. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_PACKETS = LINK.total("tx_packets", Unit::WirePackets).sends(Flow::Reaches {
+        past: "neighbour",
+        at: "driver_tx",
+        or: &qdisc::SENT,
+    });
+    /// Packets that were given to a device and not sent. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_DROPPED = LINK.total("tx_dropped", Unit::Packets).sends(Flow::Lost { at: "driver_tx" });
+    /// Packets that a device took and could not send. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_ERRORS = LINK.total("tx_errors", Unit::Packets).sends(Flow::Lost { at: "driver_tx" });
+    /// Packets that came in and were queued or dropped because the machine's bandwidth was used up
+    /// (bw_in_allowance_exceeded of ena). Part of `nic.rate_limited`.
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    LIMITED_IN = NIC.total("limited_bandwidth_in", Unit::WirePackets).same_loss("allowance");
+    /// The same for packets that were sent (bw_out_allowance_exceeded). Part of `nic.rate_limited`.
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    LIMITED_OUT = NIC.total("limited_bandwidth_out", Unit::WirePackets).same_loss("allowance");
+    /// Packets, both ways, queued or dropped because there were more in a second than the machine may have
+    /// (pps_allowance_exceeded). Part of `nic.rate_limited`.
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    LIMITED_PACKETS = NIC.total("limited_packets", Unit::WirePackets).same_loss("allowance");
+    /// Packets dropped because the cloud's firewall tracked as many connections as the machine may have
+    /// (conntrack_allowance_exceeded): no new connection comes up. Part of `nic.rate_limited`.
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    LIMITED_CONNECTIONS = NIC.total("limited_connections", Unit::WirePackets).same_loss("allowance");
+    /// Packets dropped because there were too many in a second to the cloud's own services: its DNS, metadata, time
+    /// (linklocal_allowance_exceeded). Part of `nic.rate_limited`.
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    LIMITED_LOCAL = NIC.total("limited_local_services", Unit::WirePackets).same_loss("allowance");
+}
 
 static BQL_LIMIT_MAX: Knob = Knob {
     id: "bql.limit_max",
@@ -101,7 +136,7 @@ pub static STAGE: Stage = Stage {
     chapter: include_str!("chapter/driver_tx.md"),
     fed_by: None,
     queues_in_sockets: false,
-    counters: allowance::COUNTERS,
+    counters: COUNTERS,
     rules: &[&allowance::EXCEEDED, &saturated::SATURATED],
     reasons: &[],
     knobs: KNOBS,

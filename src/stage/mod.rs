@@ -15,6 +15,7 @@ pub mod interrupt;
 pub mod ip_in;
 pub mod ip_out;
 pub mod link;
+pub mod neighbour;
 pub mod netfilter;
 pub mod qdisc;
 pub mod read;
@@ -59,6 +60,7 @@ pub static SEND: &[&Stage] = &[
     &tcp_out::STAGE,
     &udp_out::STAGE,
     &ip_out::STAGE,
+    &neighbour::STAGE,
     &egress::STAGE,
     &qdisc::STAGE,
     &driver_tx::STAGE,

@@ -26,6 +26,7 @@
 //! - `send_tcp`: what TCP answers to segments that are not as they should be
 //! - `ports`: connects that find no local port
 //! - `settings`: those that hurt whatever the traffic is, and those that did not stay
+//! - `qdisc`: what a device's queue does not let through, and where packets go between IP and a device
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `sockets`: a socket's numbers are those that ss and its peer know
@@ -61,6 +62,7 @@ mod places;
 mod poll_budget;
 mod ports;
 mod process;
+mod qdisc;
 mod quiet;
 mod record;
 mod refusals;
@@ -120,6 +122,7 @@ fn test() {
         send_tcp::cases(),
         ports::cases(),
         settings::cases(),
+        qdisc::cases(),
         quiet::cases(),
         sockets::cases(),
         namespaces::cases(),

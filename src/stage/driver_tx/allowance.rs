@@ -1,31 +1,8 @@
 //! What a cloud allows a machine of its size.
 
-use crate::counters;
-use crate::model::{Counter, Example, Finding, Instance, Observed, Rule, Scope, Severity, Threshold, Unit};
-use crate::source::groups::NIC;
+use super::{LIMITED_CONNECTIONS, LIMITED_IN, LIMITED_LOCAL, LIMITED_OUT, LIMITED_PACKETS};
+use crate::model::{Counter, Example, Finding, Instance, Observed, Rule, Scope, Severity, Threshold};
 use crate::stage::ring::HW_RATELIMITS;
-
-counters! {
-    /// Packets that came in and were queued or dropped because the machine's bandwidth was used up
-    /// (bw_in_allowance_exceeded of ena). Part of `nic.rate_limited`.
-    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
-    LIMITED_IN = NIC.total("limited_bandwidth_in", Unit::WirePackets).same_loss("allowance");
-    /// The same for packets that were sent (bw_out_allowance_exceeded). Part of `nic.rate_limited`.
-    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
-    LIMITED_OUT = NIC.total("limited_bandwidth_out", Unit::WirePackets).same_loss("allowance");
-    /// Packets, both ways, queued or dropped because there were more in a second than the machine may have
-    /// (pps_allowance_exceeded). Part of `nic.rate_limited`.
-    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
-    LIMITED_PACKETS = NIC.total("limited_packets", Unit::WirePackets).same_loss("allowance");
-    /// Packets dropped because the cloud's firewall tracked as many connections as the machine may have
-    /// (conntrack_allowance_exceeded): no new connection comes up. Part of `nic.rate_limited`.
-    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
-    LIMITED_CONNECTIONS = NIC.total("limited_connections", Unit::WirePackets).same_loss("allowance");
-    /// Packets dropped because there were too many in a second to the cloud's own services: its DNS, metadata, time
-    /// (linklocal_allowance_exceeded). Part of `nic.rate_limited`.
-    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
-    LIMITED_LOCAL = NIC.total("limited_local_services", Unit::WirePackets).same_loss("allowance");
-}
 
 pub static EXCEEDED: Rule = Rule {
     id: "cloud-allowance-exceeded",

@@ -1,5 +1,6 @@
 //! A link that is full.
 
+use super::TX_PACKETS;
 use crate::model::{Example, Finding, Instance, Lasting, Observed, Rule, Scope, Severity, Threshold};
 use crate::stage::link::{RX_BYTES, RX_PACKETS, SPEED, TX_BYTES};
 use crate::stage::ring::RING_RX;
@@ -87,11 +88,8 @@ fn of(seen: &Observed, rule: &Rule, device: &Instance) -> Option<Finding> {
     // Without a ring there is no wire.
     let speed = setting(&SPEED).filter(|speed| *speed > 0 && setting(&RING_RX).is_some_and(|ring| ring > 0))?;
     let at = |counter| seen.changes.delta_at(counter, device);
-    let ways = [
-        ("received", &RX_BYTES, at(&RX_BYTES).saturating_add(at(&RX_PACKETS).saturating_mul(AROUND))),
-        // How many frames were sent, this does not know: a little more is on the wire.
-        ("sent", &TX_BYTES, at(&TX_BYTES)),
-    ];
+    let ways = [("received", &RX_BYTES, &RX_PACKETS), ("sent", &TX_BYTES, &TX_PACKETS)]
+        .map(|(way, bytes, frames)| (way, bytes, at(bytes).saturating_add(at(frames).saturating_mul(AROUND))));
     let percent = |bytes: u64| seen.rate(bytes).map_or(0.0, |rate| rate * 8.0 / 10_000.0 / speed as f64);
     let [full, most] = ["full_percent", "most_percent"].map(|key| seen.threshold(rule, key));
     let over: Vec<_> = ways.into_iter().filter(|(.., bytes)| percent(*bytes) >= full).collect();
