@@ -54,7 +54,7 @@ fn triggered(
 ) -> bool {
     let moved = |counter: &&'static Counter| {
         changes.each(counter).any(|(_, change)| match change {
-            Change::Total { delta, .. } => delta.is_some_and(|delta| delta > 0),
+            Change::Total { delta, .. } => delta.is_some_and(|delta| delta >= counter.quiet_below),
             Change::Gauge { max, .. } => max >= counter.quiet_below,
         })
     };

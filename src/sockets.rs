@@ -6,6 +6,7 @@ pub mod before;
 pub mod census;
 pub mod heavy;
 pub mod limits;
+pub mod ports;
 mod rank;
 pub mod spread;
 pub mod trouble;

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use netstat_deep::model::{Protocol, Transport};
 use netstat_deep::sockets::before::life;
 use netstat_deep::sockets::trouble::Trouble;
-use netstat_deep::source::sockdiag::{connections, every, parse};
+use netstat_deep::source::sockdiag::{connections, every, parse, ports};
 
 fuzz_target!(|bytes: &[u8]| {
     for protocol in [Protocol::Udp, Protocol::Listen] {
@@ -14,6 +14,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Some(connections::Told::Connection(connection)) = connections::parse(bytes) {
         assert!(connection.memory() < 1 << 34 && (!connection.is_full() || connection.unread > 0));
+    }
+    if let Some(Some(holder)) = ports::parse(bytes) {
+        assert!(holder.resting.is_none_or(|millis| millis <= 60_000));
     }
     for transport in Transport::ALL {
         if let Some(socket) = every::parse(bytes, transport) {

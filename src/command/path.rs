@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
+use super::drift;
 use super::live::Live;
+use super::ports;
 use super::probing::{Probing, Seen, explained, uncounted};
 use crate::cli::{Format, PathArgs, Probes};
 use crate::diagnose::{diagnose, wanted_knobs};
@@ -59,7 +61,7 @@ pub(super) struct Run<'a> {
     /// The namespace that is looked at.
     pub place: Place,
     /// Where this program writes down what it changes.
-    journal: &'a Path,
+    pub journal: &'a Path,
 }
 
 impl<'a> Run<'a> {
@@ -181,10 +183,17 @@ impl Run<'_> {
         let wanted = wanted_knobs(&stages, &changes, sockets.as_ref(), probed.as_ref(), &unexplained);
         let settings = self.settings(host, &wanted);
         let next_hops = next_hops(host, &changes, &unexplained, &mut sources);
+        let ports = if self.way == Way::Receive {
+            Vec::new()
+        } else {
+            ports::in_use(host, &changes, sockets.as_ref(), &settings, &mut sources)
+        };
         let thresholds = self.thresholds.clone();
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
         let hidden = if changes.since_boot { Vec::new() } else { inventory::hidden(host) };
         let restarted = self.restarted(host, &changes);
+        let live = !host.is_recorded() && self.way != Way::Receive;
+        let drifted = if live { drift::drifted(self) } else { Vec::new() };
         let seen = Observed {
             changes,
             sockets,
@@ -197,6 +206,8 @@ impl Run<'_> {
             unexplained,
             hidden,
             lasting,
+            drifted,
+            ports,
             restarted,
         };
         let mut findings = diagnose(&stages, &seen);

@@ -264,7 +264,7 @@ pub struct Counter {
     pub flow: Option<Flow>,
     /// The same for the ledger of what is sent.
     pub sends: Option<Flow>,
-    /// For a gauge that a rule looks at: below this it is not worth a look.
+    /// As a trigger of a rule: below this, in the window, it is not worth a look.
     pub quiet_below: u64,
     /// What it means, from the doc comment of its declaration. The first sentence stands alone.
     pub help: &'static str,
@@ -283,7 +283,7 @@ impl Counter {
         self
     }
 
-    /// As a trigger of a rule, this gauge is not worth a look below so much.
+    /// As a trigger of a rule, not worth a look below so much.
     pub const fn quiet_below(mut self, least: u64) -> Self {
         self.quiet_below = least;
         self

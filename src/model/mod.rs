@@ -12,6 +12,7 @@ mod knob;
 mod lasting;
 mod observed;
 mod policy;
+mod ports;
 mod probed;
 mod reason;
 mod rule;
@@ -32,8 +33,9 @@ pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
 };
 pub use lasting::Lasting;
-pub use observed::{Hidden, Observed, PathMtu, Unresolved};
+pub use observed::{Drift, Hidden, Observed, PathMtu, Unresolved};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
+pub use ports::PortUse;
 pub use probed::Probed;
 pub use reason::{Harm, Reason};
 pub use rule::{Evidence, Example, Finding, Folklore, Rule, Severity, Threshold, Victim};

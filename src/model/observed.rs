@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Incident, Instance, Kind,
-    Lasting, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Table, Victim, per_second,
+    Lasting, PortUse, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Table, Victim, per_second,
 };
 
 /// What was observed in one network namespace over one window.
@@ -33,9 +33,33 @@ pub struct Observed {
     pub hidden: Vec<Hidden>,
     /// What the windows directly before this one found.
     pub lasting: Lasting,
+    /// Settings that this program made and that are not so any more. Looked for on the running host only.
+    pub drifted: Vec<Drift>,
+    /// Local ports in use, by service, the most first. Looked up only where so many connections are there that some could
+    /// be short of them.
+    pub ports: Vec<PortUse>,
     /// Devices that this program itself may have restarted in the window, by what it set. Looked up only if a link went
     /// down.
     pub restarted: BTreeMap<String, String>,
+}
+
+/// A setting that this program made, and that is not so any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// Its name.
+    pub setting: String,
+    /// Its value before the change.
+    pub from: String,
+    /// Its value after.
+    pub to: String,
+    /// Its value now.
+    pub now: String,
+    /// The number of the change.
+    pub change: u64,
+    /// When that was: RFC 3339, UTC.
+    pub at: String,
+    /// True if it was to outlive a reboot.
+    pub kept: bool,
 }
 
 /// A device that one way of asking shows and another does not.

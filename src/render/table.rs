@@ -151,11 +151,17 @@ fn describe(victim: &Victim) -> String {
     }
     parts.extend(victim.unit.clone());
     parts.extend(victim.container.as_ref().map(|id| format!("container {}", &id[..12])));
-    parts.extend(victim.local.clone());
+    parts.extend(match (&victim.local, &victim.remote) {
+        (Some(local), Some(remote)) => Some(format!("{local} → {remote}")),
+        (local, _) => local.clone(),
+    });
     if let Some([held, limit]) = victim.queue {
         parts.push(format!("queue {} of {}", grouped(held), grouped(limit)));
     }
-    parts.push(format!("lost {}", grouped(victim.lost)));
+    // Who is short of something need not have lost any packet.
+    if victim.lost > 0 || victim.remote.is_none() {
+        parts.push(format!("lost {}", grouped(victim.lost)));
+    }
     parts.join(", ")
 }
 

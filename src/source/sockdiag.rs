@@ -5,6 +5,7 @@
 
 pub mod connections;
 pub mod every;
+pub mod ports;
 
 use std::io;
 

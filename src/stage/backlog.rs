@@ -43,7 +43,7 @@ counters! {
 /// What drivers lose and add to `link.rx_dropped`.
 static NIC_DROPS: &[&Counter] = &[&ring::RING_DROPPED, &ring::RING_EMPTY, &driver_rx::DRIVER_DROPS];
 
-static MAX_BACKLOG: Knob = Knob {
+pub(crate) static MAX_BACKLOG: Knob = Knob {
     id: "net.core.netdev_max_backlog",
     place: Place::Sysctl,
     scope: Scope::Machine,

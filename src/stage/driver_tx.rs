@@ -1,11 +1,13 @@
 //! T9, driver and transmit ring: packets are handed to the device.
 
+mod allowance;
 mod offload;
 mod refused;
+mod saturated;
 
 use crate::counters;
 use crate::model::{Flow, Knob, Memory, Place, Risk, Scope, Stage, Unit};
-use crate::source::groups::{BQL, LINK, QSTATS, QSTATS_QUEUE};
+use crate::source::groups::{BQL, LINK, NIC, QSTATS, QSTATS_QUEUE};
 use crate::stage::qdisc;
 use crate::stage::virtual_devices::OTHERS_REFUSED;
 
@@ -74,6 +76,25 @@ counters! {
     /// Bytes in a transmit ring of which the device has not yet said that they are sent.
     /// net/core/net-sysfs.c bql_show_inflight().
     BQL_INFLIGHT = BQL.gauge("inflight", Unit::Bytes);
+    /// Packets that came in and were queued or dropped because the machine's bandwidth was used up
+    /// (bw_in_allowance_exceeded of ena). Part of `nic.rate_limited`.
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    LIMITED_IN = NIC.total("limited_bandwidth_in", Unit::WirePackets).same_loss("allowance");
+    /// The same for packets that were sent (bw_out_allowance_exceeded). Part of `nic.rate_limited`.
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    LIMITED_OUT = NIC.total("limited_bandwidth_out", Unit::WirePackets).same_loss("allowance");
+    /// Packets, both ways, queued or dropped because there were more in a second than the machine may have
+    /// (pps_allowance_exceeded). Part of `nic.rate_limited`.
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    LIMITED_PACKETS = NIC.total("limited_packets", Unit::WirePackets).same_loss("allowance");
+    /// Packets dropped because the cloud's firewall tracked as many connections as the machine may have
+    /// (conntrack_allowance_exceeded): no new connection comes up. Part of `nic.rate_limited`.
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    LIMITED_CONNECTIONS = NIC.total("limited_connections", Unit::WirePackets).same_loss("allowance");
+    /// Packets dropped because there were too many in a second to the cloud's own services: its DNS, metadata, time
+    /// (linklocal_allowance_exceeded). Part of `nic.rate_limited`.
+    /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
+    LIMITED_LOCAL = NIC.total("limited_local_services", Unit::WirePackets).same_loss("allowance");
 }
 
 static BQL_LIMIT_MAX: Knob = Knob {
@@ -192,7 +213,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
-    rules: &[&refused::REFUSED],
+    rules: &[&refused::REFUSED, &allowance::EXCEEDED, &saturated::SATURATED],
     reasons: &[],
     knobs: KNOBS,
 };

@@ -2,6 +2,7 @@
 
 mod fragments;
 mod icmp;
+mod knobs;
 mod route;
 
 use crate::counters;
@@ -72,5 +73,5 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     rules: &[&route::NO_ROUTE, &fragments::FRAGMENTING, &icmp::SUPPRESSED],
     reasons: &[],
-    knobs: &[],
+    knobs: knobs::ALL,
 };

@@ -7,20 +7,24 @@ mod knobs;
 mod pause;
 
 pub use errors::devices;
+pub(crate) use knobs::SPEED;
 
 use crate::counters;
 use crate::model::{Flow, Stage, Unit};
 use crate::source::groups::{CARRIER, ETH_CTRL, ETH_MAC, ETH_PHY, FEC, LINK, LINKSTATE, NIC, PAUSE, RMON};
+
+/// Fewer bytes than this fill no link: 10 Mbit/s are 1.25 MB in a second.
+const BUSY: u64 = 1_000_000;
 
 counters! {
     /// Frames that the device handed to the kernel, before GRO merges any. On the wire there were more if any were lost
     /// below. include/uapi/linux/if_link.h struct rtnl_link_stats64.
     RX_PACKETS = LINK.total("rx_packets", Unit::WirePackets).flow(Flow::Pass { from: "ring", to: "driver_rx" });
     /// Bytes that the device handed to the kernel. include/uapi/linux/if_link.h struct rtnl_link_stats64.
-    RX_BYTES = LINK.total("rx_bytes", Unit::Bytes);
+    RX_BYTES = LINK.total("rx_bytes", Unit::Bytes).quiet_below(BUSY);
     /// Bytes that the device sent: how much of the link is used while the switch asks it to wait.
     /// include/uapi/linux/if_link.h struct rtnl_link_stats64.
-    TX_BYTES = LINK.total("tx_bytes", Unit::Bytes);
+    TX_BYTES = LINK.total("tx_bytes", Unit::Bytes).quiet_below(BUSY);
     /// Frames that arrived damaged and were thrown away: wrong checksum, length or alignment. The cable, the plug or the
     /// other end, not a setting. Holds the more special `rx_*_errors`, except `rx_missed_errors`.
     /// include/uapi/linux/if_link.h struct rtnl_link_stats64.

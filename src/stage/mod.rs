@@ -21,6 +21,7 @@ pub mod qdisc;
 pub mod read;
 pub mod ring;
 pub mod send;
+pub mod settings;
 pub mod socket_memory;
 pub mod softirq;
 pub mod tcp_in;
@@ -67,6 +68,7 @@ pub static SEND: &[&Stage] = &[
     &driver_tx::STAGE,
     &watchdog::STAGE,
     &virtual_devices::STAGE,
+    &settings::STAGE,
 ];
 
 /// A way of packets through this host.

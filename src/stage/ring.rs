@@ -44,7 +44,7 @@ counters! {
     /// Frames that a cloud's network dropped or held back because this machine exceeded what its size may use: bandwidth,
     /// packets a second, tracked connections (*_allowance_exceeded of ena).
     /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
-    RATE_LIMITED = NIC.total("rate_limited", Unit::WirePackets);
+    RATE_LIMITED = NIC.total("rate_limited", Unit::WirePackets).same_loss("allowance");
     /// What a driver that is not known here may have lost, by the sound of its counters' names. Never added to anything.
     /// net/ethtool/ioctl.c ethtool_get_stats().
     GUESSED = NIC.total("rx_guessed_drops", Unit::WirePackets);

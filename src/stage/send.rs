@@ -1,5 +1,7 @@
 //! T1, sending socket: an application hands data over.
 
+pub mod ports;
+
 use crate::counters;
 use crate::model::{Stage, Unit};
 use crate::source::groups::TCP_EXT;
@@ -24,7 +26,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
-    rules: &[],
+    rules: &[&ports::EXHAUSTED],
     reasons: &[],
-    knobs: &[],
+    knobs: &[&ports::RESERVED_PORTS, &ports::BIND_NO_PORT],
 };

@@ -4,6 +4,8 @@ mod budget;
 mod elsewhere;
 mod knobs;
 
+pub(crate) use knobs::BUDGET;
+
 use crate::counters;
 use crate::model::{Stage, Unit};
 use crate::source::groups::{CPU, PRESSURE_CPU, PRESSURE_IRQ, SOFTIRQS, SOFTNET};

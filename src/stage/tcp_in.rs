@@ -5,13 +5,18 @@ mod buffer;
 mod leave;
 mod prune;
 mod queue_drops;
-mod segments;
+pub(crate) mod segments;
 pub(crate) mod timers;
 mod window;
+
+pub(crate) use buffer::{MODERATE_RCVBUF, RMEM};
 
 use crate::counters;
 use crate::model::{Connection, Flow, Knob, Memory, Place, Reason, Risk, Scope, Socket, Stage, Unit};
 use crate::source::groups::{SOCKSTAT, SOCKSTAT6, TCP, TCP_EXT};
+
+/// Fewer connections than this exhaust no range of ports that anybody uses.
+const MANY: u64 = 256;
 
 counters! {
     /// Segments received, after GRO, over IPv4 and IPv6, damaged ones too. net/ipv4/tcp_ipv4.c tcp_v4_rcv().
@@ -25,11 +30,11 @@ counters! {
     /// Established connections that were reset. net/ipv4/tcp.c tcp_set_state().
     ESTAB_RESETS = TCP.total("EstabResets", Unit::Connections);
     /// TCP sockets over IPv4 that are not in TIME_WAIT. net/ipv4/proc.c sockstat_seq_show().
-    TCP_INUSE = SOCKSTAT.gauge("TCP_inuse", Unit::Sockets);
+    TCP_INUSE = SOCKSTAT.gauge("TCP_inuse", Unit::Sockets).quiet_below(MANY);
     /// TCP sockets over IPv6. net/ipv6/proc.c sockstat6_seq_show().
-    TCP6_INUSE = SOCKSTAT6.gauge("TCP6_inuse", Unit::Sockets);
+    TCP6_INUSE = SOCKSTAT6.gauge("TCP6_inuse", Unit::Sockets).quiet_below(MANY);
     /// Connections in TIME_WAIT. net/ipv4/proc.c sockstat_seq_show().
-    TCP_TW = SOCKSTAT.gauge("TCP_tw", Unit::Connections);
+    TCP_TW = SOCKSTAT.gauge("TCP_tw", Unit::Connections).quiet_below(MANY);
     /// Segments dropped because their socket's backlog was full: a process held the socket while they poured in. Not the
     /// backlog of listen(). net/ipv4/tcp_ipv4.c tcp_add_backlog().
     BACKLOG_DROP = TCP_EXT.total("TCPBacklogDrop", Unit::Segments).flow(Flow::Lost { at: "tcp_in" });

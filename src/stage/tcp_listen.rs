@@ -4,6 +4,9 @@ mod accept_queue;
 mod drops;
 mod syn_queue;
 
+pub(crate) use accept_queue::{ABORT_ON_OVERFLOW, SOMAXCONN};
+pub(crate) use syn_queue::SYNCOOKIES;
+
 use crate::counters;
 use crate::model::{Flow, Reason, Stage, Unit};
 use crate::source::groups::{IP, IP6, SOCKETS, TCP, TCP_EXT};

@@ -1,8 +1,11 @@
 //! T2, TCP output: segments are sent, and sent again.
 
 mod abort;
+mod broken;
 mod connect;
+mod odd;
 mod refused;
+mod resets;
 mod retransmit;
 mod time_wait;
 mod timeouts;
@@ -149,6 +152,9 @@ pub static STAGE: Stage = Stage {
         &refused::FAILS,
         &time_wait::FULL,
         &abort::ABORT,
+        &resets::RESETS,
+        &odd::ODD,
+        &broken::BROKEN,
     ],
     reasons: &[],
     knobs: &[],

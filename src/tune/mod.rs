@@ -4,6 +4,7 @@
 
 pub mod apply;
 mod change;
+pub mod drift;
 pub mod journal;
 pub mod owner;
 pub mod persist;

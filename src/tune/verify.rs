@@ -14,6 +14,8 @@ const FELL_TO: f64 = 0.5;
 const ROSE_TO: f64 = 1.5;
 /// Traffic that changed by more than this factor can't be compared.
 const TRAFFIC: f64 = 3.0;
+/// Packets a second that come and go on a host that does nothing.
+const FEW: f64 = 10.0;
 /// Losses below this share of the traffic are noise.
 const NOISE: f64 = 0.0005;
 /// A CPU that spends more than this share of its time in softirqs has no room left,
@@ -165,7 +167,7 @@ pub fn judge(step: &Step, before: &Measured, after: &Measured, alive: impl Fn(u6
         return judged(Verdict::Pending, &format!("; {old}"));
     }
     let rate = |window: &Measured| window.arrived as f64 / window.seconds.max(0.001);
-    let changed = rate(after) / rate(before).max(1.0);
+    let changed = (rate(after) + FEW) / (rate(before) + FEW);
     if !(1.0 / TRAFFIC..=TRAFFIC).contains(&changed) {
         return judged(Verdict::NotComparable, &format!("; the traffic is {changed:.2} times what it was"));
     }

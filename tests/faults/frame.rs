@@ -101,9 +101,26 @@ pub fn lone_ack(from: SocketAddrV4, to: SocketAddrV4) -> Vec<u8> {
 
 /// A segment with this sequence number and acknowledgement, and data.
 pub fn tcp(from: SocketAddrV4, to: SocketAddrV4, numbers: [u32; 2], data: &[u8]) -> Vec<u8> {
+    segment(from, to, numbers, ACK, &[], data)
+}
+
+// Bits of the header (include/uapi/linux/tcp.h).
+pub const SYN: u8 = 0x02;
+pub const ACK: u8 = 0x10;
+
+/// A segment with these flags too, and options, whose length is a multiple of 4.
+pub fn segment(
+    from: SocketAddrV4,
+    to: SocketAddrV4,
+    numbers: [u32; 2],
+    flags: u8,
+    options: &[u8],
+    data: &[u8],
+) -> Vec<u8> {
     let ports = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
     let numbers = numbers.map(u32::to_be_bytes).concat();
-    let mut segment = [&ports[..], &numbers, &[0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0], data].concat();
+    let words = (5 + options.len() / 4) as u8;
+    let mut segment = [&ports[..], &numbers, &[words << 4, flags, 0xff, 0xff, 0, 0, 0, 0], options, data].concat();
     let sum = checksum(&pseudo(from, to, TCP, &segment));
     segment[16..18].copy_from_slice(&sum.to_be_bytes());
     Ipv4::new(*from.ip(), *to.ip(), TCP).packet(&segment)

@@ -24,6 +24,9 @@
 //! - `strays`, `fragments`, `udp_loss`: a few rules each, of packets that make no sense or that nobody asked for
 //! - `send_path`: what this host sends, and is not let through
 //! - `neighbour`: next hops that do not answer, and a table without room for them
+//! - `send_tcp`: what TCP answers to segments that are not as they should be
+//! - `ports`: connects that find no local port
+//! - `settings`: those that hurt whatever the traffic is, and those that did not stay
 //! - `qdisc`: what a device's queue does not let through, and where packets go between IP and a device
 //! - `send_devices`: what a device does not send
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
@@ -60,6 +63,7 @@ mod neighbour;
 mod observe;
 mod places;
 mod poll_budget;
+mod ports;
 mod process;
 mod qdisc;
 mod quiet;
@@ -69,6 +73,8 @@ mod report;
 mod rp_filter;
 mod send_devices;
 mod send_path;
+mod send_tcp;
+mod settings;
 mod sockets;
 mod strays;
 mod sweep;
@@ -118,6 +124,9 @@ fn test() {
         udp_loss::cases(),
         send_path::cases(),
         neighbour::cases(),
+        send_tcp::cases(),
+        ports::cases(),
+        settings::cases(),
         qdisc::cases(),
         send_devices::cases(),
         quiet::cases(),

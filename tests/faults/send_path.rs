@@ -74,7 +74,7 @@ impl<T> Told<T> {
     }
 
     /// The one finding of this id; the counter is its evidence, as the kernel counts it. None other is above a remark.
-    fn only(&self, checks: &mut Checks, id: &str, severity: &str, counter: &str) -> Finding<'_> {
+    pub fn only(&self, checks: &mut Checks, id: &str, severity: &str, counter: &str) -> Finding<'_> {
         let alarms: Vec<&str> = self.report.alarms().into_iter().filter(|other| *other != id).collect();
         checks.same("other alarms", vec![], alarms);
         self.found(checks, id, severity, counter)

@@ -21,6 +21,7 @@ mod numbered;
 mod openmetrics;
 mod run;
 mod schema;
+mod send;
 mod snapshots;
 mod sockets;
 mod tree;

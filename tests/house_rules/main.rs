@@ -62,6 +62,7 @@ const RULE_IDS: &[&str] = &[
     "tcp-memory-pressure",
     "tcp-orphans",
     "path-mtu-events",
+    "ephemeral-ports-exhausted",
     "connects-retransmit",
     "tcp-retransmits",
     "tcp-timeouts-dominate",
@@ -69,6 +70,9 @@ const RULE_IDS: &[&str] = &[
     "tcp-retransmit-fails",
     "time-wait-table-full",
     "connections-abort",
+    "resets-sent",
+    "tcp-odd-segments",
+    "tcp-broken-peer",
     "udp-send-fails",
     "no-route-out",
     "fragmenting-on-send",
@@ -82,7 +86,11 @@ const RULE_IDS: &[&str] = &[
     "qdisc-horizon-or-memory",
     "driver-busy-requeues",
     "device-send-drops",
+    "cloud-allowance-exceeded",
+    "link-saturated",
     "tx-queue-timeout",
+    "cargo-cult-settings",
+    "setting-drift",
 ];
 
 /// The stages of the receive path, in the order in which a packet meets them.
@@ -119,6 +127,7 @@ const SEND_IDS: &[&str] = &[
     "driver_tx",
     "watchdog",
     "virtual_devices",
+    "settings",
 ];
 
 #[test]
@@ -265,8 +274,8 @@ fn rules_suggest_only_knobs_that_they_name_and_never_less() {
                 assert!(known, "{} suggests {}", rule.id, suggestion.knob);
                 let number = |value: &str| suggestion.numbers(value).unwrap();
                 let (from, to) = (number(&suggestion.from), number(&suggestion.to));
-                // Bitmaps and durations are no limits: those may also be turned down.
-                let limit = ![Knob::CPUS, "s"].contains(&suggestion.unit.as_str());
+                // Bitmaps, durations, modes and the ends of a range are no limits: those may also be turned down.
+                let limit = ![Knob::CPUS, "s", "switch", "ports: first, last"].contains(&suggestion.unit.as_str());
                 assert!(if limit { to > from } else { to != from }, "{}: {from:?} to {to:?}", rule.id);
                 assert!(!suggestion.undo.is_empty() && !suggestion.command.is_empty());
                 assert!(suggestion.command.contains(&suggestion.to) && suggestion.undo.contains(&suggestion.from));

@@ -30,6 +30,16 @@ enum Meaning {
     SymbolErrors,
     /// Frames that the network of a cloud held back or dropped because the machine exceeded what it may use.
     RateLimited,
+    /// Of those, packets received beyond the bandwidth,
+    LimitedIn,
+    /// sent beyond it,
+    LimitedOut,
+    /// beyond the packets of a second,
+    LimitedPackets,
+    /// beyond the connections that are tracked,
+    LimitedConnections,
+    /// and beyond what the cloud's own services take.
+    LimitedLocal,
     /// Pause frames received.
     RxPause,
     /// Pause frames sent.
@@ -38,7 +48,7 @@ enum Meaning {
     Guessed,
 }
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 16] = [
     "rx_ring_full",
     "rx_ring_dropped",
     "rx_ring_empty",
@@ -47,6 +57,11 @@ const COLUMNS: [&str; 11] = [
     "rx_xdp_drops",
     "rx_symbol_errors",
     "rate_limited",
+    "limited_bandwidth_in",
+    "limited_bandwidth_out",
+    "limited_packets",
+    "limited_connections",
+    "limited_local_services",
     "rx_pause",
     "tx_pause",
     "rx_guessed_drops",
@@ -147,6 +162,11 @@ static KNOWN: &[Known] = &[
             ("pps_allowance_exceeded", RateLimited),
             ("conntrack_allowance_exceeded", RateLimited),
             ("linklocal_allowance_exceeded", RateLimited),
+            ("bw_in_allowance_exceeded", LimitedIn),
+            ("bw_out_allowance_exceeded", LimitedOut),
+            ("pps_allowance_exceeded", LimitedPackets),
+            ("conntrack_allowance_exceeded", LimitedConnections),
+            ("linklocal_allowance_exceeded", LimitedLocal),
         ],
     },
     // drivers/net/virtio_net.c: virtnet_stats() adds the queues' drops to rx_dropped; XDP's drops are among them.
