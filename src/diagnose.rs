@@ -47,9 +47,9 @@ fn triggered(rule: &Rule, changes: &Changes, sockets: Option<&Sockets>, probed: 
             Change::Gauge { max, .. } => max >= counter.quiet_below,
         })
     };
-    let lost = || rule.seen.contains(&Sockets::LOSS) && sockets.is_some_and(|sockets| sockets.udp_lost > 0);
+    let did = |sockets: &Sockets| rule.seen.iter().any(|name| sockets.saw(name));
     let saw = |probed: &Probed| rule.seen.iter().any(|name| probed.saw(name));
-    rule.triggers.iter().any(moved) || lost() || probed.is_some_and(saw)
+    rule.triggers.iter().any(moved) || sockets.is_some_and(did) || probed.is_some_and(saw)
 }
 
 #[cfg(test)]

@@ -8,14 +8,18 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::model::{Changes, Group, Kind, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span, Table};
+use crate::model::{
+    Changes, Group, Kind, SenderSums, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span, Table,
+};
 use crate::source::devices::{self, Answer, Answers};
 use crate::source::groups::{CONNTRACK, DOORS, Door, NF_CONNTRACK};
 use crate::source::netlink::Dumped;
 use crate::source::sockdiag::{self, connections};
 use crate::source::{Host, conntrack, text};
 use crate::stage::counters_of;
-use sockets::{SOCK_DIAG, SocketLooks, connections_tell, take_sums, with_connections};
+use sockets::{
+    SENDERS, SOCK_DIAG, SocketLooks, Tell, connections_tell, read_senders, senders_tell, take_sums, with_single,
+};
 use tables::{fill, something, take};
 
 /// How often gauges are looked at within a window.
@@ -43,25 +47,40 @@ pub struct Observer {
     complete: Option<Duration>,
     /// What did not answer in time.
     slow: BTreeSet<String>,
+    /// Whether the connections that send are looked at one by one.
+    senders: bool,
 }
 
 impl Observer {
     /// An observer of `host`.
     pub fn new(host: Host) -> Self {
-        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None, slow: BTreeSet::new() }
+        Observer {
+            host,
+            clock: Instant::now(),
+            bytes: Vec::new(),
+            complete: None,
+            slow: BTreeSet::new(),
+            senders: false,
+        }
+    }
+
+    /// The same, which looks at the connections that send, too, where something is sent.
+    pub fn of_senders(self, senders: bool) -> Self {
+        Observer { senders, ..self }
     }
 
     /// Everything, as it is at the start of a window.
     pub fn snapshot(&mut self) -> Snapshot {
-        self.take_all(|now| connections_tell(None, now))
+        self.take_all(None, true)
     }
 
     /// The same at the end of the window that began with `first`.
     fn snapshot_after(&mut self, first: &Snapshot) -> Snapshot {
-        self.take_all(|now| connections_tell(Some(first), now))
+        self.take_all(Some(first), true)
     }
 
-    fn take_all(&mut self, with_connections: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    /// `single`: connections one by one, where they are worth it.
+    fn take_all(&mut self, first: Option<&Snapshot>, single: bool) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
         // Other threads wait for the kernel's rtnl lock while this one reads the files.
@@ -75,8 +94,11 @@ impl Observer {
             Err(e) => snapshot.sources.push(status_of("devices", Err(e), begin, self.clock.elapsed())),
         }
         self.sockets(&mut snapshot);
-        if with_connections(&snapshot) {
+        if single && connections_tell(first, &snapshot) {
             self.connections(&mut snapshot);
+        }
+        if single && self.senders {
+            self.senders(first, &mut snapshot);
         }
         snapshot.at = self.clock.elapsed();
         self.complete = self.host.complete(snapshot.at);
@@ -87,7 +109,7 @@ impl Observer {
     pub fn since_boot(&mut self) -> Window {
         let uptime = self.uptime();
         // What single connections dropped since each was made, nothing can be compared with.
-        let snapshot = self.take_all(|_| false);
+        let snapshot = self.take_all(None, false);
         let changes = Changes::since_boot(&snapshot, uptime);
         let sockets = snapshot.sockets.as_ref().map(|sums| SocketWatch::since_boot().end(sums));
         Window { changes, sockets, sources: snapshot.sources }
@@ -138,7 +160,7 @@ impl Observer {
         let mut changes = Changes::between(first, &last, &peaks.highest, Some(seconds));
         changes.held = peaks.held;
         let sockets = sockets.watch.zip(before.as_ref().or(last.sockets.as_ref()));
-        let sockets = sockets.map(|(watch, sums)| with_connections(watch.end(sums), first, &last));
+        let sockets = sockets.map(|(watch, sums)| with_single(watch.end(sums), first, &last));
         let sources = last.sources.clone();
         (last, Window { changes, sockets, sources })
     }
@@ -153,7 +175,7 @@ impl Observer {
         let seconds = measured.or(start.zip(end).map(|(start, end)| end - start)).filter(|seconds| *seconds > 0.0);
         let changes = Changes::between(&first, &last, &[], seconds);
         let sockets = first.sockets.clone().map(SocketWatch::start).zip(last.sockets.as_ref());
-        let sockets = sockets.map(|(watch, sums)| with_connections(watch.end(sums), &first, &last));
+        let sockets = sockets.map(|(watch, sums)| with_single(watch.end(sums), &first, &last));
         Window { changes, sockets, sources: last.sources }
     }
 
@@ -234,6 +256,29 @@ impl Observer {
             left_out(dumped)
         });
         snapshot.sources.push(status_of("sock_diag connections", status, begin, self.clock.elapsed()));
+    }
+
+    fn senders(&mut self, first: Option<&Snapshot>, snapshot: &mut Snapshot) {
+        let begin = self.clock.elapsed();
+        let status = match senders_tell(first, snapshot) {
+            // What was counted before still holds.
+            Tell::Nothing => {
+                let before = first.map_or_else(|| Some(SenderSums::default()), |first| first.senders.clone());
+                snapshot.senders = before.map(SenderSums::counts_only);
+                return;
+            }
+            Tell::TooMany(count) => Err(io::Error::other(format!(
+                "{count} connections are too many to look at each in every window: 'netstat-deep sockets' does"
+            ))),
+            Tell::Something => {
+                let before = first.and_then(|first| first.senders.as_ref());
+                read_senders(&self.host, before).map(|(sums, dumped)| {
+                    snapshot.senders = Some(sums);
+                    left_out(dumped)
+                })
+            }
+        };
+        snapshot.sources.push(status_of(SENDERS, status, begin, self.clock.elapsed()));
     }
 
     fn span(&self, source: &str, begin: Duration) -> Span {

@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
     /// One window of this host.
     pub fn once(&self, interval: Duration) -> Result<Report, Error> {
         let watch = || {
-            let mut observer = Observer::new(Host::Live);
+            let mut observer = Observer::new(Host::Live).of_senders(self.way != Way::Receive);
             let mut probing = Probing::begin(self.probes)?;
             let first = observer.snapshot();
             let bar = Bar::new(self.format, interval);
@@ -108,7 +108,7 @@ impl PathArgs {
 impl Run<'_> {
     /// What lies between two samples, the second of which is taken when `wait` is over; of one, what it says since boot.
     pub fn sampled(&self, hosts: &[Host], wait: impl FnOnce()) -> Result<Report, Error> {
-        let mut observer = Observer::new(hosts[0].clone());
+        let mut observer = Observer::new(hosts[0].clone()).of_senders(self.way != Way::Receive);
         let (host, window) = match hosts {
             [_, after] => (after, observer.between(after.clone(), wait)),
             _ => (&hosts[0], observer.since_boot()),
@@ -134,7 +134,7 @@ impl Run<'_> {
         if args.interval.is_zero() || host.is_recorded() {
             show(self.sampled(hosts, || ())?)?;
         } else {
-            let mut observer = Observer::new(Host::Live);
+            let mut observer = Observer::new(Host::Live).of_senders(self.way != Way::Receive);
             let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
             let (mut windows, mut lasting) = (0, Lasting::default());
