@@ -1,5 +1,9 @@
 //! T1, sending socket: an application hands data over.
 
+mod buffer;
+mod hand_over;
+mod window;
+
 use crate::counters;
 use crate::model::{Stage, Unit};
 use crate::source::groups::TCP_EXT;
@@ -24,7 +28,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
-    rules: &[],
+    rules: &[&buffer::LIMITED, &window::LIMITED],
     reasons: &[],
-    knobs: &[],
+    knobs: &[&buffer::SO_SNDBUF, &hand_over::NOTSENT_LOWAT, &hand_over::TCP_NOTSENT_LOWAT],
 };

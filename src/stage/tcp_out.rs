@@ -2,8 +2,13 @@
 
 mod abort;
 mod connect;
+mod duplicates;
+mod goodput;
+mod knobs;
 mod refused;
+mod reordering;
 mod retransmit;
+mod stuck;
 mod time_wait;
 mod timeouts;
 
@@ -144,12 +149,16 @@ pub static STAGE: Stage = Stage {
     rules: &[
         &connect::RETRANSMIT,
         &retransmit::RETRANSMITS,
+        &duplicates::SPURIOUS,
+        &reordering::REORDERING,
         &timeouts::DOMINATE,
         &refused::STILL_QUEUED,
         &refused::FAILS,
+        &stuck::REFUSED,
+        &goodput::LOW,
         &time_wait::FULL,
         &abort::ABORT,
     ],
     reasons: &[],
-    knobs: &[],
+    knobs: knobs::ALL,
 };

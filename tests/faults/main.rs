@@ -23,6 +23,7 @@
 //!   `backlog`, `poll_budget`, `conntrack`, `rp_filter`
 //! - `strays`, `fragments`, `udp_loss`: a few rules each, of packets that make no sense or that nobody asked for
 //! - `send_path`: what this host sends, and is not let through
+//! - `senders`: single connections that could send more, or send again for nothing
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `sockets`: a socket's numbers are those that ss and its peer know
@@ -63,6 +64,7 @@ mod refusals;
 mod report;
 mod rp_filter;
 mod send_path;
+mod senders;
 mod sockets;
 mod strays;
 mod sweep;
@@ -111,6 +113,7 @@ fn test() {
         fragments::cases(),
         udp_loss::cases(),
         send_path::cases(),
+        senders::cases(),
         quiet::cases(),
         sockets::cases(),
         namespaces::cases(),

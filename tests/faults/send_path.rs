@@ -19,7 +19,7 @@ use crate::tool;
 
 const PORT: u16 = 8090;
 const DEAF: &str = "add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; }";
-const MUTE: &str = "add table inet t; add chain inet t o { type filter hook output priority 0; policy drop; }";
+pub const MUTE: &str = "add table inet t; add chain inet t o { type filter hook output priority 0; policy drop; }";
 
 pub fn cases() -> Vec<Case> {
     let (plain, deaf) = (&[Need::Namespaces], &[Need::Namespaces, Need::Nft]);
@@ -42,17 +42,17 @@ pub fn cases() -> Vec<Case> {
 const HEAD_START: Duration = Duration::from_millis(500);
 
 /// What the program said about the traffic, and what the kernel counted.
-struct Told<T> {
-    report: Report,
+pub struct Told<T> {
+    pub report: Report,
     before: Counters,
     after: Counters,
     /// The same, at the ends of the traffic: timers go on outside of it.
     within: [Counters; 2],
-    traffic: T,
+    pub traffic: T,
 }
 
 /// Runs `traffic` in a window of `tx` that ends when the traffic does.
-fn observe<T: Send>(namespace: &Namespace, traffic: impl FnOnce() -> Outcome<T> + Send) -> Outcome<Told<T>> {
+pub fn observe<T: Send>(namespace: &Namespace, traffic: impl FnOnce() -> Outcome<T> + Send) -> Outcome<Told<T>> {
     let before = Counters::read(namespace)?;
     let args = ["tx", "--json", "--probes", "off", "--netns", &namespace.name];
     let run = tool::start_with(&args, Duration::from_secs(60))?;
@@ -69,19 +69,19 @@ fn observe<T: Send>(namespace: &Namespace, traffic: impl FnOnce() -> Outcome<T> 
 }
 
 impl<T> Told<T> {
-    fn grew(&self, counter: &str) -> u64 {
+    pub fn grew(&self, counter: &str) -> u64 {
         self.after.since(&self.before, counter)
     }
 
     /// The one finding of this id; the counter is its evidence, as the kernel counts it. None other is above a remark.
-    fn only(&self, checks: &mut Checks, id: &str, severity: &str, counter: &str) -> Finding<'_> {
+    pub fn only(&self, checks: &mut Checks, id: &str, severity: &str, counter: &str) -> Finding<'_> {
         let alarms: Vec<&str> = self.report.alarms().into_iter().filter(|other| *other != id).collect();
         checks.same("other alarms", vec![], alarms);
         self.found(checks, id, severity, counter)
     }
 
     /// The same, whatever else there is.
-    fn found(&self, checks: &mut Checks, id: &str, severity: &str, counter: &str) -> Finding<'_> {
+    pub fn found(&self, checks: &mut Checks, id: &str, severity: &str, counter: &str) -> Finding<'_> {
         let all = self.report.findings(id);
         checks.same(&format!("findings {id}"), 1, all.len());
         let finding = Finding(all.first().copied());
@@ -93,7 +93,7 @@ impl<T> Told<T> {
         finding
     }
 
-    fn done(&self, checks: Checks) -> Outcome {
+    pub fn done(&self, checks: Checks) -> Outcome {
         checks.done(&self.report)
     }
 }
@@ -162,7 +162,7 @@ fn loss_on_the_wire(_: Duration) -> Outcome {
 }
 
 /// The packets of the only rule that counts.
-fn counted(namespace: &Namespace) -> Outcome<u64> {
+pub fn counted(namespace: &Namespace) -> Outcome<u64> {
     let rules = namespace.exec(&["nft", "list", "ruleset"])?;
     let mut words = rules.split_whitespace().skip_while(|word| *word != "packets");
     match words.nth(1).and_then(|count| count.parse().ok()) {
