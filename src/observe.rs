@@ -47,26 +47,20 @@ pub struct Observer {
     complete: Option<Duration>,
     /// What did not answer in time.
     slow: BTreeSet<String>,
-    /// Whether the connections that send are looked at one by one.
-    senders: bool,
+    /// Whether what belongs to the send path is read as well: the devices' qdiscs, and the connections that send.
+    sends: bool,
 }
 
 impl Observer {
     /// An observer of `host`.
     pub fn new(host: Host) -> Self {
-        Observer {
-            host,
-            clock: Instant::now(),
-            bytes: Vec::new(),
-            complete: None,
-            slow: BTreeSet::new(),
-            senders: false,
-        }
+        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None, slow: BTreeSet::new(), sends: false }
     }
 
-    /// The same, which looks at the connections that send, too, where something is sent.
-    pub fn of_senders(self, senders: bool) -> Self {
-        Observer { senders, ..self }
+    /// The same, for the send path: it reads the devices' qdiscs as well, and looks at the connections that send, one by
+    /// one, where something is sent.
+    pub fn sending(self) -> Self {
+        Observer { sends: true, ..self }
     }
 
     /// Everything, as it is at the start of a window.
@@ -84,7 +78,7 @@ impl Observer {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
         // Other threads wait for the kernel's rtnl lock while this one reads the files.
-        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow));
+        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow, self.sends));
         for door in DOORS {
             self.open(door, &mut online, &mut snapshot);
         }
@@ -97,7 +91,7 @@ impl Observer {
         if single && connections_tell(first, &snapshot) {
             self.connections(&mut snapshot);
         }
-        if single && self.senders {
+        if single && self.sends {
             self.senders(first, &mut snapshot);
         }
         snapshot.at = self.clock.elapsed();

@@ -23,7 +23,7 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
 use crate::source::{Host, groups, inventory, owner, path_mtu, settings, text};
-use crate::stage::{RECEIVE, Way, link, read};
+use crate::stage::{Way, link, read};
 use crate::tune::{journal, recent};
 
 /// Watches one way and reports on it, once or window after window.
@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
     /// One window of this host.
     pub fn once(&self, interval: Duration) -> Result<Report, Error> {
         let watch = || {
-            let mut observer = Observer::new(Host::Live).of_senders(self.way != Way::Receive);
+            let mut observer = self.observer(Host::Live);
             let mut probing = Probing::begin(self.probes)?;
             let first = observer.snapshot();
             let bar = Bar::new(self.format, interval);
@@ -106,9 +106,17 @@ impl PathArgs {
 }
 
 impl Run<'_> {
+    /// An observer that reads all that the stages of this way count.
+    fn observer(&self, host: Host) -> Observer {
+        // A recording serves both ways, whichever it was made for.
+        let sends = self.way != Way::Receive || matches!(host, Host::Taped(_));
+        let observer = Observer::new(host);
+        if sends { observer.sending() } else { observer }
+    }
+
     /// What lies between two samples, the second of which is taken when `wait` is over; of one, what it says since boot.
     pub fn sampled(&self, hosts: &[Host], wait: impl FnOnce()) -> Result<Report, Error> {
-        let mut observer = Observer::new(hosts[0].clone()).of_senders(self.way != Way::Receive);
+        let mut observer = self.observer(hosts[0].clone());
         let (host, window) = match hosts {
             [_, after] => (after, observer.between(after.clone(), wait)),
             _ => (&hosts[0], observer.since_boot()),
@@ -134,7 +142,7 @@ impl Run<'_> {
         if args.interval.is_zero() || host.is_recorded() {
             show(self.sampled(hosts, || ())?)?;
         } else {
-            let mut observer = Observer::new(Host::Live).of_senders(self.way != Way::Receive);
+            let mut observer = self.observer(Host::Live);
             let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
             let (mut windows, mut lasting) = (0, Lasting::default());
@@ -168,24 +176,15 @@ impl Run<'_> {
             longer: changes.seconds.map_or(0.0, |seconds| (seen.seconds / seconds - 1.0).max(0.0)),
             ..Probed::default()
         });
-        let mut uncounted = uncounted(probed.as_ref());
-        let balances = !changes.since_boot && self.way != Way::Send;
-        let solved = balances.then(|| ledger::solve(RECEIVE, &changes, sockets.as_ref(), &mut uncounted));
+        let mut uncounted = uncounted(self.way, probed.as_ref());
+        let balances = !changes.since_boot;
+        let solved = balances.then(|| ledger::solve(self.way, &changes, sockets.as_ref(), &mut uncounted));
         let (ledger, totals) = solved.unzip();
         if let Some(probed) = &mut probed {
             probed.explained = explained(&uncounted);
         }
         let settings = self.settings(host, &wanted_knobs(&stages, &changes, sockets.as_ref(), probed.as_ref()));
         let path_mtus = path_mtus(host, &changes, &mut sources);
-        if self.way == Way::Send {
-            // Whoever reads the document must not take silence for health.
-            sources.push(SourceStatus {
-                name: "neighbours, qdiscs and drivers".into(),
-                ok: false,
-                reason: Some("not looked at on the send path yet".into()),
-                microseconds: 0,
-            });
-        }
         let thresholds = self.thresholds.clone();
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
         let unexplained = missing(ledger.as_deref().unwrap_or_default());
@@ -298,7 +297,6 @@ pub(super) fn recorded_netns(notes: &Notes) -> Option<Netns> {
 
 /// Leaves only the rows of one device.
 fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
-    let is = |instance: &Instance| matches!(instance, Instance::Device { device: name } if name == device);
     let rows = changes.tables.iter().flat_map(|table| &table.rows);
     let names = rows.filter_map(|row| match &row.instance {
         Instance::Device { device } => Some(device.clone()),
@@ -314,9 +312,7 @@ fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
         return Err(Error::usage(format!("there is no device '{device}' here")).hint(hint));
     }
     for table in &mut changes.tables {
-        if table.group.scope == Scope::Device {
-            table.rows.retain(|row| is(&row.instance));
-        }
+        table.rows.retain(|row| row.instance.of_device().is_none_or(|name| name == device));
     }
     Ok(())
 }

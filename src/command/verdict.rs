@@ -10,7 +10,6 @@ use crate::model::Kind;
 use crate::report::{Report, Value};
 use crate::source::{Host, sockdiag};
 use crate::stage::softirq::SOFTIRQ;
-use crate::stage::tcp_out::OUT_SEGS;
 use crate::tune::apply::Panel;
 use crate::tune::journal::{Change, Journal, Step};
 use crate::tune::revert::{Outcome, revert};
@@ -54,7 +53,7 @@ pub(super) fn measured(report: &Report) -> Measured {
     let totals = report.totals.unwrap_or_default();
     let mut measured = Measured {
         seconds: report.window_seconds.unwrap_or_default(),
-        arrived: report.totals.map_or_else(|| sent(report), |totals| totals.taken),
+        arrived: totals.taken,
         lost: totals.lost,
         softirq: busiest(report),
         memory: memory::available(&Host::Live),
@@ -62,15 +61,6 @@ pub(super) fn measured(report: &Report) -> Measured {
     };
     report.findings.iter().for_each(|finding| measured.add(finding));
     measured
-}
-
-/// Segments sent, where no ledger tells of the traffic.
-fn sent(report: &Report) -> u64 {
-    let delta = |value| match value {
-        Value::Total { delta, .. } => delta,
-        Value::Gauge { .. } => None,
-    };
-    report.values(&OUT_SEGS).filter_map(|(_, value)| delta(value)).fold(0, u64::saturating_add)
 }
 
 /// The share of its time that the busiest CPU spent in softirqs.

@@ -99,7 +99,7 @@ impl<T> Told<T> {
 }
 
 /// Packets that a finding tells of as lost.
-fn lost(finding: &Finding) -> Option<u64> {
+pub fn lost(finding: &Finding) -> Option<u64> {
     finding.0.and_then(|finding| finding["lost"].as_u64())
 }
 
@@ -134,6 +134,10 @@ fn healthy(_: Duration) -> Outcome {
     let mut checks = Checks::default();
     checks.that(told.grew("TcpExt.TCPOrigDataSent") > 1_000, "too little was sent");
     checks.same("findings", Some(0), told.report.0["findings"].as_array().map(Vec::len));
+    let totals = &told.report.0["totals"];
+    checks.that(totals["in"].as_u64() > Some(0), "nothing was to be sent");
+    checks.same("lost", Some(0), totals["lost"].as_u64());
+    checks.same("unexplained", Some(0), totals["unexplained"].as_u64());
     told.done(checks)
 }
 

@@ -230,7 +230,7 @@ fn send_buffer_loop(_: Duration) -> Outcome {
     let state = tempfile::tempdir()?;
     let mut stream = server.inside(paced)?;
     let slow = acked_in(server, &mut stream, BULK)?;
-    let args = ["tx", "--apply=all", "--yes", "--netns", &server.name, "-i", "1s", "--probes", "off"];
+    let args = ["tx", "--apply=all", "--yes", "--netns", &server.name, "-i", "1s"];
     let only = ["--only", "net.ipv4.tcp_wmem"];
     let program = {
         let (state, args) = (
