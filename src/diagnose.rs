@@ -58,13 +58,14 @@ fn triggered(
             Change::Gauge { max, .. } => max >= counter.quiet_below,
         })
     };
-    let lost = || rule.seen.contains(&Sockets::LOSS) && sockets.is_some_and(|sockets| sockets.udp_lost > 0);
+    let did = |sockets: &Sockets| rule.seen.iter().any(|name| sockets.saw(name));
     let missing = |name: &&str| {
         let stage = name.strip_prefix(Rule::MISSING_AT);
         stage.and_then(|stage| unexplained.get(stage)).is_some_and(|packets| *packets > 0)
     };
     let saw = |probed: &Probed| rule.seen.iter().any(|name| probed.saw(name));
-    rule.triggers.iter().any(moved) || lost() || rule.seen.iter().any(missing) || probed.is_some_and(saw)
+    let moved = rule.triggers.iter().any(moved);
+    moved || sockets.is_some_and(did) || rule.seen.iter().any(missing) || probed.is_some_and(saw)
 }
 
 #[cfg(test)]

@@ -8,14 +8,18 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::model::{Changes, Group, Kind, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span, Table};
+use crate::model::{
+    Changes, Group, Kind, SenderSums, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span, Table,
+};
 use crate::source::devices::{self, Answer, Answers};
 use crate::source::groups::{ARP_CACHE, CONNTRACK, DOORS, Door, NDISC_CACHE, NF_CONNTRACK};
 use crate::source::netlink::Dumped;
 use crate::source::sockdiag::{self, connections};
 use crate::source::{Host, conntrack, neighbour, text};
 use crate::stage::{Way, counters_of};
-use sockets::{SOCK_DIAG, SocketLooks, connections_tell, take_sums, with_connections};
+use sockets::{
+    SENDERS, SOCK_DIAG, SocketLooks, Tell, connections_tell, read_senders, senders_tell, take_sums, with_single,
+};
 use tables::{fill, something, take};
 
 /// How often gauges are looked at within a window.
@@ -43,7 +47,7 @@ pub struct Observer {
     complete: Option<Duration>,
     /// What did not answer in time.
     slow: BTreeSet<String>,
-    /// Whether the send path is looked at.
+    /// Whether what belongs to the send path is read as well: qdiscs, transmit queues, and the connections that send.
     sends: bool,
 }
 
@@ -57,15 +61,16 @@ impl Observer {
 
     /// Everything, as it is at the start of a window.
     pub fn snapshot(&mut self) -> Snapshot {
-        self.take_all(|now| connections_tell(None, now))
+        self.take_all(None, true)
     }
 
     /// The same at the end of the window that began with `first`.
     fn snapshot_after(&mut self, first: &Snapshot) -> Snapshot {
-        self.take_all(|now| connections_tell(Some(first), now))
+        self.take_all(Some(first), true)
     }
 
-    fn take_all(&mut self, with_connections: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    /// `single`: connections one by one, where they are worth it.
+    fn take_all(&mut self, first: Option<&Snapshot>, single: bool) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
         // Other threads wait for the kernel's rtnl lock while this one reads the files.
@@ -82,8 +87,11 @@ impl Observer {
             Err(e) => snapshot.sources.push(status_of("devices", Err(e), begin, self.clock.elapsed())),
         }
         self.sockets(&mut snapshot);
-        if with_connections(&snapshot) {
+        if single && connections_tell(first, &snapshot) {
             self.connections(&mut snapshot);
+        }
+        if single && self.sends {
+            self.senders(first, &mut snapshot);
         }
         snapshot.at = self.clock.elapsed();
         self.complete = self.host.complete(snapshot.at);
@@ -94,7 +102,7 @@ impl Observer {
     pub fn since_boot(&mut self) -> Window {
         let uptime = self.uptime();
         // What single connections dropped since each was made, nothing can be compared with.
-        let snapshot = self.take_all(|_| false);
+        let snapshot = self.take_all(None, false);
         let changes = Changes::since_boot(&snapshot, uptime);
         let sockets = snapshot.sockets.as_ref().map(|sums| SocketWatch::since_boot().end(sums));
         Window { changes, sockets, sources: snapshot.sources }
@@ -145,7 +153,7 @@ impl Observer {
         let mut changes = Changes::between(first, &last, &peaks.highest, Some(seconds));
         changes.held = peaks.held;
         let sockets = sockets.watch.zip(before.as_ref().or(last.sockets.as_ref()));
-        let sockets = sockets.map(|(watch, sums)| with_connections(watch.end(sums), first, &last));
+        let sockets = sockets.map(|(watch, sums)| with_single(watch.end(sums), first, &last));
         let sources = last.sources.clone();
         (last, Window { changes, sockets, sources })
     }
@@ -160,7 +168,7 @@ impl Observer {
         let seconds = measured.or(start.zip(end).map(|(start, end)| end - start)).filter(|seconds| *seconds > 0.0);
         let changes = Changes::between(&first, &last, &[], seconds);
         let sockets = first.sockets.clone().map(SocketWatch::start).zip(last.sockets.as_ref());
-        let sockets = sockets.map(|(watch, sums)| with_connections(watch.end(sums), &first, &last));
+        let sockets = sockets.map(|(watch, sums)| with_single(watch.end(sums), &first, &last));
         Window { changes, sockets, sources: last.sources }
     }
 
@@ -256,6 +264,29 @@ impl Observer {
             left_out(dumped)
         });
         snapshot.sources.push(status_of("sock_diag connections", status, begin, self.clock.elapsed()));
+    }
+
+    fn senders(&mut self, first: Option<&Snapshot>, snapshot: &mut Snapshot) {
+        let begin = self.clock.elapsed();
+        let status = match senders_tell(first, snapshot) {
+            // What was counted before still holds.
+            Tell::Nothing => {
+                let before = first.map_or_else(|| Some(SenderSums::default()), |first| first.senders.clone());
+                snapshot.senders = before.map(SenderSums::counts_only);
+                return;
+            }
+            Tell::TooMany(count) => Err(io::Error::other(format!(
+                "{count} connections are too many to look at each in every window: 'netstat-deep sockets' does"
+            ))),
+            Tell::Something => {
+                let before = first.and_then(|first| first.senders.as_ref());
+                read_senders(&self.host, before).map(|(sums, dumped)| {
+                    snapshot.senders = Some(sums);
+                    left_out(dumped)
+                })
+            }
+        };
+        snapshot.sources.push(status_of(SENDERS, status, begin, self.clock.elapsed()));
     }
 
     fn span(&self, source: &str, begin: Duration) -> Span {

@@ -164,12 +164,16 @@ pub struct TcpInfo {
     pub application_limited: bool,
     /// Bytes in a segment that is sent.
     pub segment: u32,
+    /// Segments that were sent and not acknowledged yet.
+    pub unacked: u32,
     /// Milliseconds since data was sent, came, and since an acknowledgement came.
     pub idle: [u32; 3],
     /// Smoothed round-trip time in microseconds.
     pub rtt: u32,
     /// The congestion window in segments.
     pub window: u32,
+    /// How many segments may overtake one before it counts as lost.
+    pub reordering: u32,
     /// Segments that were sent again, in its life; 32 bits wide.
     pub retransmitted: u32,
     /// Bytes that were acknowledged, in its life.
@@ -190,6 +194,14 @@ pub struct TcpInfo {
     pub peer_window: Option<u32>,
     /// The window that it offers, in bytes, since 6.2.
     pub own_window: Option<u32>,
+    /// Bytes a second that it sends at most by its own measure, where packets are spread over time (pacing).
+    pub pace: Option<u64>,
+    /// Bytes a second that the application set as the most (SO_MAX_PACING_RATE).
+    pub most_rate: Option<u64>,
+    /// Segments that came twice, as the peer told (DSACK), in its life, since 4.18; 32 bits wide.
+    pub duplicates: Option<u32>,
+    /// Times that segments overtook others, in its life, since 4.18; 32 bits wide.
+    pub overtaken: Option<u32>,
 }
 
 impl TcpInfo {

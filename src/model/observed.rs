@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Incident, Instance, Kind,
-    Lasting, PortUse, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Table, Victim, per_second,
+    Lasting, PortUse, Probed, Protocol, Row, Rule, Sender, Senders, Settings, SocketChange, Sockets, Span, Table,
+    Victim, per_second,
 };
 
 /// What was observed in one network namespace over one window.
@@ -146,6 +147,17 @@ impl Observed {
         self
     }
 
+    /// The same, with connections that send.
+    pub fn with_senders(mut self, senders: Senders) -> Self {
+        self.sockets.get_or_insert_default().senders = Some(senders);
+        self
+    }
+
+    /// The connections that send, of one kind. None where they were not looked at.
+    pub fn senders(&self, which: impl Fn(&Senders) -> &Vec<Sender>) -> &[Sender] {
+        self.sockets.as_ref().and_then(|sockets| sockets.senders.as_ref()).map_or(&[], |senders| which(senders))
+    }
+
     /// The same, with packets that the probe saw being dropped.
     pub fn with_drops(mut self, drop: Drop) -> Self {
         self.probed.get_or_insert_default().drops.push(drop);
@@ -229,6 +241,13 @@ impl Observed {
     pub fn evidence_at(&self, counter: &'static Counter, at: &Instance, threshold: Option<f64>) -> Evidence {
         let delta = self.changes.delta_at(counter, at);
         Evidence { counter: counter.id(), instance: at.clone(), delta, per_second: self.rate(delta), threshold }
+    }
+
+    /// The number that tcp_info shows of one connection.
+    pub fn sender_evidence(&self, name: &str, sender: &Sender, amount: u64, threshold: Option<f64>) -> Evidence {
+        let instance = Instance::Socket { socket: sender.socket.local.to_string() };
+        let counter = format!("tcp_info.{name}");
+        Evidence { counter, instance, delta: amount, per_second: self.rate(amount), threshold }
     }
 
     /// Splits a loss by what caused it: a finding for each cause, its victims the sockets that lose by it. What can't be

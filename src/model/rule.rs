@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Connection, Counter, Instance, Knob, Observed, Scope, Socket, Suggestion};
+use super::{Connection, Counter, Instance, Knob, Observed, Scope, Sender, Socket, Suggestion};
 
 /// How bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema, clap::ValueEnum)]
@@ -60,8 +60,8 @@ pub struct Rule {
     pub explain: &'static str,
     /// The counters that must have moved, or gauges that must not be 0, before the rule needs a look.
     pub triggers: &'static [&'static Counter],
-    /// Drop reasons and hooks of the probes, [`super::Sockets::LOSS`], or [`Rule::MISSING_AT`] and a stage, of which one must have been seen, where no
-    /// counter tells.
+    /// Drop reasons and hooks of the probes, what sockets did ([`super::Sockets::saw`]), or [`Rule::MISSING_AT`] and a stage,
+    /// of which one must have been seen, where no counter tells.
     pub seen: &'static [&'static str],
     /// The settings that it looks at; it suggests no others.
     pub knobs: &'static [&'static Knob],
@@ -215,6 +215,20 @@ impl Victim {
             queue: Some([connection.received.into(), connection.buffer.into()]),
             inode: connection.inode,
             cookie: connection.cookie,
+            ..Victim::default()
+        }
+    }
+
+    /// A connection that sends; its process is looked up later. Its queue is what it holds to send, in memory.
+    pub fn of_sender(sender: &Sender, lost: u64) -> Self {
+        let socket = &sender.socket;
+        Victim {
+            local: Some(socket.local.to_string()),
+            remote: Some(socket.remote.to_string()),
+            lost,
+            queue: socket.memory.map(|memory| [memory.queued.into(), memory.send_buffer.into()]),
+            inode: socket.inode,
+            cookie: socket.cookie,
             ..Victim::default()
         }
     }

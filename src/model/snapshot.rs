@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ConnectionSums, Counter, Group, Instance, SocketSums};
+use super::{ConnectionSums, Counter, Group, Instance, SenderSums, SocketSums};
 
 /// When a source was read: begin and end, on a clock that does not jump. Zero for a recorded tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -75,6 +75,8 @@ pub struct Snapshot {
     pub sockets: Option<SocketSums>,
     /// What the TCP connections add up to. Absent where nothing made them worth the reading.
     pub connections: Option<ConnectionSums>,
+    /// What the TCP connections that send add up to, by tcp_info. Absent where nobody wanted to know.
+    pub senders: Option<SenderSums>,
     /// How each source went.
     pub sources: Vec<SourceStatus>,
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Connections, grown};
+use super::{Connections, Senders, grown};
 
 /// Sockets remembered one by one, at most. Losses of further ones are "victim unknown".
 const TRACKED: usize = 16_384;
@@ -156,6 +156,8 @@ pub struct Sockets {
     pub full_listeners: Vec<FullListener>,
     /// What the TCP connections did. Absent where nothing made them worth the reading.
     pub connections: Option<Connections>,
+    /// What those did that send. Absent where nobody wanted to know, or nothing was sent.
+    pub senders: Option<Senders>,
 }
 
 /// A listener whose accept queue was at least half full at several looks.
@@ -170,6 +172,11 @@ pub struct FullListener {
 impl Sockets {
     /// In a rule's list of what must have been seen: UDP sockets lost something, whether or not a counter knows of it.
     pub const LOSS: &str = "socket-loss";
+
+    /// Whether they did what a rule must have seen.
+    pub fn saw(&self, name: &str) -> bool {
+        (name == Self::LOSS && self.udp_lost > 0) || self.senders.as_ref().is_some_and(|senders| senders.saw(name))
+    }
 
     /// The worst sockets of one protocol.
     pub fn worst_of(&self, protocol: Protocol) -> impl Iterator<Item = &SocketChange> {

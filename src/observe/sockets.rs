@@ -1,12 +1,18 @@
 //! Sockets and connections: looked at within a window, and which of them are worth the reading.
 
+use std::io;
 use std::time::Duration;
 
 use super::{CHEAP, LOOK, cost, take};
-use crate::model::{ConnectionSums, Connections, Kind, Protocol, Snapshot, SocketSums, SocketWatch, Sockets, Span};
+use crate::model::{
+    ConnectionSums, Connections, Endpoint, Kind, Protocol, SenderSums, Snapshot, SocketSums, SocketWatch, Sockets,
+    Span, State, Transport,
+};
 use crate::source::groups::SOCKETS;
+use crate::source::netlink::Dumped;
+use crate::source::sockdiag::every;
 use crate::source::{Host, Label, Sheet, SheetRow, sockdiag};
-use crate::stage::CONNECTIONS_TELL;
+use crate::stage::{CONNECTIONS_TELL, tcp_in, tcp_out};
 
 /// How often a queue that loses is looked at, to tell a reader that pauses from one that never catches up.
 const CLOSE_LOOK: Duration = Duration::from_millis(10);
@@ -30,10 +36,65 @@ pub fn connections_tell(first: Option<&Snapshot>, now: &Snapshot) -> bool {
     })
 }
 
-/// Adds what the connections did, if they were read.
-pub fn with_connections(sockets: Sockets, first: &Snapshot, last: &Snapshot) -> Sockets {
+/// Connections that are looked at with tcp_info in a report, at most: about 2 microseconds each.
+const MOST: u64 = 20_000;
+
+/// The name of the source.
+pub const SENDERS: &str = "sock_diag with tcp_info";
+
+/// The states in which a connection may have something to send.
+const SENDING: [State; 5] = [State::Established, State::FinWait1, State::CloseWait, State::Closing, State::LastAck];
+
+/// Whether the connections that send are worth the reading.
+pub enum Tell {
+    /// Nothing was sent.
+    Nothing,
+    /// Something was, or waits to be.
+    Something,
+    /// So many connections would cost more than they tell.
+    TooMany(u64),
+}
+
+/// Whether they are: at the end of a window if TCP sent anything, or something was stuck when it began; at its start only if
+/// TCP ever did.
+pub fn senders_tell(first: Option<&Snapshot>, now: &Snapshot) -> Tell {
+    let sum = |snapshot: &Snapshot, counter| snapshot.sum(counter).unwrap_or(0);
+    let stuck = first.and_then(|first| first.senders.as_ref()).is_some_and(|senders| senders.waiting);
+    let before = first.map_or(0, |first| sum(first, &tcp_out::OUT_SEGS));
+    match sum(now, &tcp_out::OUT_SEGS) > before || stuck {
+        false => Tell::Nothing,
+        true => match sum(now, &tcp_in::CURR_ESTAB) {
+            many if many > MOST => Tell::TooMany(many),
+            _ => Tell::Something,
+        },
+    }
+}
+
+/// The connections that may have something to send; what they did since `before`, if that is known.
+pub fn read_senders(host: &Host, before: Option<&SenderSums>) -> io::Result<(SenderSums, Dumped)> {
+    // A recording serves who asks for any state, so it is made of all.
+    let some = || SENDING.iter().fold(0, |bits, state| bits | 1 << *state as u32);
+    let states = if matches!(host, Host::Taped(_)) { u32::MAX } else { some() };
+    let mut sums = SenderSums::default();
+    let again = |sums: &mut SenderSums| *sums = SenderSums::default();
+    let each = |sums: &mut SenderSums, socket: &Endpoint| {
+        // A recording holds those of all states.
+        if SENDING.contains(&socket.state) {
+            sums.add(socket, before);
+        }
+    };
+    let dumped = every::read(host, &[Transport::Tcp], states, &mut sums, again, each)?;
+    Ok((sums, dumped))
+}
+
+/// Adds what single connections did, if they were read.
+pub fn with_single(sockets: Sockets, first: &Snapshot, last: &Snapshot) -> Sockets {
     let between = |sums: &ConnectionSums| Connections::between(first.connections.as_ref(), sums.clone());
-    Sockets { connections: last.connections.as_ref().map(between), ..sockets }
+    Sockets {
+        connections: last.connections.as_ref().map(between),
+        senders: last.senders.as_ref().map(SenderSums::senders),
+        ..sockets
+    }
 }
 
 /// The sums over all sockets as a table.

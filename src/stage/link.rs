@@ -3,7 +3,7 @@
 mod errors;
 mod flaps;
 mod hidden;
-mod knobs;
+pub(in crate::stage) mod knobs;
 mod pause;
 
 pub use errors::devices;

@@ -1,6 +1,9 @@
 //! T1, sending socket: an application hands data over.
 
+mod buffer;
+mod hand_over;
 pub mod ports;
+mod window;
 
 use crate::counters;
 use crate::model::{Stage, Unit};
@@ -26,7 +29,13 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
-    rules: &[&ports::EXHAUSTED],
+    rules: &[&ports::EXHAUSTED, &buffer::LIMITED, &window::LIMITED],
     reasons: &[],
-    knobs: &[&ports::RESERVED_PORTS, &ports::BIND_NO_PORT],
+    knobs: &[
+        &buffer::SO_SNDBUF,
+        &hand_over::NOTSENT_LOWAT,
+        &hand_over::TCP_NOTSENT_LOWAT,
+        &ports::RESERVED_PORTS,
+        &ports::BIND_NO_PORT,
+    ],
 };

@@ -1,7 +1,7 @@
 //! R15, socket memory: what all sockets of a protocol may hold together.
 
 mod cgroup;
-mod limits;
+pub(in crate::stage) mod limits;
 pub(in crate::stage) mod orphans;
 pub(in crate::stage) mod pressure;
 

@@ -2,7 +2,7 @@
 
 mod backlog;
 mod buffer;
-mod leave;
+pub(in crate::stage) mod leave;
 mod prune;
 mod queue_drops;
 pub(crate) mod segments;

@@ -3,10 +3,15 @@
 mod abort;
 mod broken;
 mod connect;
+mod duplicates;
+mod goodput;
+mod knobs;
 mod odd;
 mod refused;
+mod reordering;
 mod resets;
 mod retransmit;
+mod stuck;
 mod time_wait;
 mod timeouts;
 
@@ -147,9 +152,13 @@ pub static STAGE: Stage = Stage {
     rules: &[
         &connect::RETRANSMIT,
         &retransmit::RETRANSMITS,
+        &duplicates::SPURIOUS,
+        &reordering::REORDERING,
         &timeouts::DOMINATE,
         &refused::STILL_QUEUED,
         &refused::FAILS,
+        &stuck::REFUSED,
+        &goodput::LOW,
         &time_wait::FULL,
         &abort::ABORT,
         &resets::RESETS,
@@ -157,5 +166,5 @@ pub static STAGE: Stage = Stage {
         &broken::BROKEN,
     ],
     reasons: &[],
-    knobs: &[],
+    knobs: knobs::ALL,
 };

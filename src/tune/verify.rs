@@ -168,14 +168,16 @@ pub fn judge(step: &Step, before: &Measured, after: &Measured, alive: impl Fn(u6
     }
     let rate = |window: &Measured| window.arrived as f64 / window.seconds.max(0.001);
     let changed = (rate(after) + FEW) / (rate(before) + FEW);
-    if !(1.0 / TRAFFIC..=TRAFFIC).contains(&changed) {
+    let still = step.findings.iter().any(|rule| after.symptoms.contains_key(rule));
+    // More traffic without the symptom that less of it had: what held it back is gone.
+    let freed = was == 0 && is == 0 && !still && changed > TRAFFIC;
+    if !freed && !(1.0 / TRAFFIC..=TRAFFIC).contains(&changed) {
         return judged(Verdict::NotComparable, &format!("; the traffic is {changed:.2} times what it was"));
     }
     if let Some(harm) = harm(before, was, after, is) {
         return judged(Verdict::Hurt, &format!("; {harm}"));
     }
     let (share_was, share_is) = (before.share(was), after.share(is));
-    let still = step.findings.iter().any(|rule| after.symptoms.contains_key(rule));
     // A warning before anything is lost: what counts is whether it is still given, and for as many events.
     if was == 0 && is == 0 {
         let (often, now) = (before.counted(step), after.counted(step));

@@ -27,6 +27,7 @@
 //! - `send_tcp`: what TCP answers to segments that are not as they should be
 //! - `ports`: connects that find no local port
 //! - `settings`: those that hurt whatever the traffic is, and those that did not stay
+//! - `senders`: single connections that could send more, or send again for nothing
 //! - `qdisc`: what a device's queue does not let through, and where packets go between IP and a device
 //! - `send_devices`: what a device does not send
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
@@ -74,6 +75,7 @@ mod rp_filter;
 mod send_devices;
 mod send_path;
 mod send_tcp;
+mod senders;
 mod settings;
 mod sockets;
 mod strays;
@@ -127,6 +129,7 @@ fn test() {
         send_tcp::cases(),
         ports::cases(),
         settings::cases(),
+        senders::cases(),
         qdisc::cases(),
         send_devices::cases(),
         quiet::cases(),

@@ -19,7 +19,7 @@ use crate::tool;
 
 const PORT: u16 = 8090;
 const DEAF: &str = "add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; }";
-const MUTE: &str = "add table inet t; add chain inet t o { type filter hook output priority 0; policy drop; }";
+pub const MUTE: &str = "add table inet t; add chain inet t o { type filter hook output priority 0; policy drop; }";
 
 pub fn cases() -> Vec<Case> {
     let (plain, deaf) = (&[Need::Namespaces], &[Need::Namespaces, Need::Nft]);
@@ -166,7 +166,7 @@ fn loss_on_the_wire(_: Duration) -> Outcome {
 }
 
 /// The packets of the only rule that counts.
-fn counted(namespace: &Namespace) -> Outcome<u64> {
+pub fn counted(namespace: &Namespace) -> Outcome<u64> {
     let rules = namespace.exec(&["nft", "list", "ruleset"])?;
     let mut words = rules.split_whitespace().skip_while(|word| *word != "packets");
     match words.nth(1).and_then(|count| count.parse().ok()) {

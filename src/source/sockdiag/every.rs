@@ -169,9 +169,11 @@ fn info(value: &[u8]) -> Option<TcpInfo> {
         backoff: base[4],
         application_limited: base[7] & 1 != 0,
         segment: word(16)?,
+        unacked: word(24)?,
         idle: [word(44)?, word(52)?, word(56)?],
         rtt: word(68)?,
         window: word(80)?,
+        reordering: word(88)?,
         retransmitted: word(100)?,
         acked: long(120).unwrap_or(0),
         received: long(128).unwrap_or(0),
@@ -183,6 +185,11 @@ fn info(value: &[u8]) -> Option<TcpInfo> {
         limited: long(168).zip(long(176)).zip(long(184)).map(|((busy, window), buffer)| [busy, window, buffer]),
         peer_window: word(228),
         own_window: word(232),
+        pace: long(104).filter(|rate| *rate != u64::MAX && *rate > 0),
+        // All ones where nothing was set (sk_max_pacing_rate, net/core/sock.c sock_init_data()).
+        most_rate: long(112).filter(|rate| *rate != u64::MAX && *rate > 0),
+        duplicates: word(216),
+        overtaken: word(220),
     })
 }
 

@@ -3,7 +3,9 @@
 use super::{
     DSACK_RECV_SEGS, ORIG_DATA_SENT, RETRANS_FAIL, RETRANS_SEGS, SPURIOUS_RTX_HOST_QUEUES, SYN_RETRANS, TIMEOUTS,
 };
-use crate::model::{Example, Finding, Observed, Rule, Scope, Severity, Threshold};
+use crate::model::{
+    Example, Finding, Instance, Observed, Rule, Scope, Sender, Senders, Severity, Threshold, Victim, sender::Counts,
+};
 
 pub static RETRANSMITS: Rule = Rule {
     id: "tcp-retransmits",
@@ -37,6 +39,15 @@ pub static RETRANSMITS: Rule = Rule {
             what: "the peer says that all came twice",
             severity: None,
             observed: || again(500, 10_000).with(&DSACK_RECV_SEGS, 480),
+        },
+        Example {
+            what: "500 of 10,000, most of them on one connection",
+            severity: Some(Severity::Critical),
+            observed: || {
+                let grown = Counts { retransmitted: 450, sent: 9_000, ..Counts::default() };
+                let sender = Sender { grown: Some(grown), ..Sender::example() };
+                again(500, 10_000).with_senders(Senders { again: vec![sender], ..Senders::default() })
+            },
         },
     ],
 };
@@ -76,13 +87,33 @@ fn retransmits(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let moved = moved.into_iter().chain([&RETRANS_FAIL, &SPURIOUS_RTX_HOST_QUEUES]);
     finding.evidence =
         moved.filter(|counter| seen.delta(counter) > 0).map(|counter| seen.evidence(counter, None)).collect();
+    name(seen, lost, &mut finding);
     finding.no_setting_helps = Some(
-        "a loss is mended where it happens: a full qdisc or ring of this host, the peer's host, or the network between. \
-         'ss -ti' shows which connections send again"
+        "a loss is mended where it happens: a full qdisc or ring of this host, the peer's host, or the network between"
             .into(),
     );
     finding.refuse("net.ipv4.tcp_wmem", "the send buffer does not lose segments");
     finding.refuse("net.ipv4.tcp_retries2", "it decides when a connection is given up, not whether segments are lost");
     finding.refuse("net.ipv4.tcp_congestion_control", "another one may be faster in spite of the loss, and hides it");
     vec![finding]
+}
+
+/// Names the connections that sent again. What came twice is taken out of each as of all; the sockets are read a moment after
+/// the counters, so none is said to have lost more than is left.
+fn name(seen: &Observed, lost: u64, finding: &mut Finding) {
+    let mut left = lost;
+    for sender in seen.senders(|senders| &senders.again) {
+        let Some(grown) = sender.grown else { continue };
+        let own = u64::from(grown.retransmitted.saturating_sub(grown.duplicates)).min(left);
+        left -= own;
+        if own > 0 {
+            finding.victims.push(Victim::of_sender(sender, own));
+        }
+    }
+    if let Some(worst) = finding.victims.first() {
+        let socket = worst.local.clone().unwrap_or_default();
+        let remote = worst.remote.clone().unwrap_or_default();
+        finding.why += &format!("; most of them to {remote}");
+        finding.instance = Instance::Socket { socket };
+    }
 }

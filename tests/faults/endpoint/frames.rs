@@ -11,7 +11,7 @@ use super::{Event, bad, done, number, wait};
 /// Order: `frame COUNT HEX` sends a frame so many times; answers with what the kernel took.
 pub fn sender(args: &[String]) -> io::Result<()> {
     let [device] = args else { return Err(bad("frames")) };
-    let socket = open(device)?;
+    let socket = open(device, NONE)?;
     done(0)?;
     loop {
         match wait(None, None)? {
@@ -36,8 +36,12 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
 }
 
-/// A packet socket that takes frames for `device` and hands over none.
-fn open(device: &str) -> io::Result<OwnedFd> {
+/// A packet socket that hands over no frames, or all.
+const NONE: u16 = 0;
+pub const ALL: u16 = libc::ETH_P_ALL as u16;
+
+/// A packet socket that takes frames for `device` and hands over those of `protocol`.
+pub fn open(device: &str, protocol: u16) -> io::Result<OwnedFd> {
     // SAFETY: creates a file descriptor, which the next line takes.
     let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     if socket < 0 {
@@ -50,6 +54,7 @@ fn open(device: &str) -> io::Result<OwnedFd> {
     let (mut address, index) =
         unsafe { (std::mem::zeroed::<libc::sockaddr_ll>(), libc::if_nametoindex(name.as_ptr())) };
     address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
     address.sll_ifindex = i32::try_from(index).map_err(io::Error::other)?;
     let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: `address` lives through the call, and `length` is its size.

@@ -2,6 +2,7 @@
 
 mod frames;
 mod held;
+mod relay;
 mod tcp;
 mod udp;
 
@@ -33,6 +34,7 @@ fn begin(args: &[String]) -> io::Result<()> {
     crate::lab::enter(namespace)?;
     match kind.as_str() {
         "frames" => frames::sender(rest),
+        "relay" => relay::run(rest),
         "udp-reader" => udp::reader(rest),
         "udp-racers" => udp::racers(rest),
         "udp-sender" => udp::sender(rest),
@@ -74,10 +76,15 @@ fn wait(socket: Option<BorrowedFd<'_>>, time: Option<Duration>) -> io::Result<Ev
         let readable = polled.get(1).is_some_and(|socket| !socket.revents().is_empty());
         return Ok(if readable { Event::Readable } else { Event::Nothing });
     }
+    Ok(order()?.map_or(Event::End, Event::Order))
+}
+
+/// The order that has come; none if the test has gone.
+fn order() -> io::Result<Option<String>> {
     // Not through the buffer of std: poll would not see what lies in it. The test waits for the answer to an order
     // before it gives the next, so one read is one line.
     let mut line = [0; 1024];
-    let length = rustix::io::read(stdin.as_fd(), &mut line)?;
+    let length = rustix::io::read(io::stdin().as_fd(), &mut line)?;
     let line = String::from_utf8_lossy(&line[..length]);
-    Ok(if length == 0 { Event::End } else { Event::Order(line.trim().to_owned()) })
+    Ok((length > 0).then(|| line.trim().to_owned()))
 }
