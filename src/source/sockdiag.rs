@@ -5,6 +5,7 @@
 
 pub mod connections;
 pub mod every;
+pub mod unix;
 
 use std::io;
 
