@@ -655,7 +655,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__sockets)
-            opts="-i -n -o -v -h --interval --count --watch --output --json --jsonl --by --top --transport --state --port --pid --unit --netns --root --color --verbose --help"
+            opts="-i -n -o -v -h --interval --count --watch --output --json --jsonl --by --top --transport --state --port --pid --unit --dev --netns --root --check --color --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -694,7 +694,7 @@ _netstat__deep() {
                     return 0
                     ;;
                 --transport)
-                    COMPREPLY=($(compgen -W "tcp udp raw" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "tcp udp raw unix" -- "${cur}"))
                     return 0
                     ;;
                 --state)
@@ -713,12 +713,20 @@ _netstat__deep() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --dev)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --netns)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --check)
+                    COMPREPLY=($(compgen -W "info warning critical" -- "${cur}"))
                     return 0
                     ;;
                 --color)

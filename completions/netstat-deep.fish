@@ -169,7 +169,8 @@ received\t'Bytes received'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l top -d 'How many to show' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l transport -d 'Only sockets that speak this' -r -f -a "tcp\t'TCP'
 udp\t'UDP'
-raw\t'Raw IP'"
+raw\t'Raw IP'
+unix\t'Between processes of this host'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l state -d 'Only sockets in this state' -r -f -a "established\t''
 syn-sent\t''
 syn-recv\t''
@@ -184,8 +185,12 @@ closing\t''"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l port -d 'Only sockets with this port, at either end' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l pid -d 'Only sockets of this process' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l unit -d 'Only sockets of the processes of this systemd unit' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l dev -d 'Only sockets of this device: bound to it or to one of its addresses, and connections that send over it' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l root -d 'Read a recorded tree instead of this host; two samples if it holds before/ and after/' -r -F
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l check -d 'Exit with 1 if a socket\'s trouble is of this severity or above' -r -f -a "info\t'Good to know; nobody need act'
+warning\t'Packets are lost, or soon will be'
+critical\t'Packets are lost now, and many of them'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"

@@ -49,6 +49,16 @@ impl Error {
         Error { what: format!("the report can't be written: {error}"), hint: None, code }
     }
 
+    /// A device that is none of those that there are.
+    pub fn no_device(wrong: &str, mut there: Vec<String>) -> Self {
+        let near = near_misses(wrong, there.iter().cloned());
+        there.truncate(8);
+        let there = if near.is_empty() { there } else { near };
+        let hint =
+            if there.is_empty() { "no device could be read".into() } else { format!("there is {}", there.join(", ")) };
+        Error::usage(format!("there is no device '{wrong}' here")).hint(hint)
+    }
+
     /// What to do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -9,22 +9,25 @@ pub mod limits;
 pub mod ports;
 mod rank;
 pub mod spread;
+pub mod through;
 pub mod trouble;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::model::{Endpoint, Transport};
+use crate::model::{Endpoint, Severity};
 use crate::source::Host;
-use crate::source::netlink::Dumped;
-use crate::source::sockdiag::every;
+use crate::source::sockdiag::every::{self, Asked, Looked};
 use before::{Before, Grown};
 use census::Census;
 use limits::Limits;
 pub use rank::{By, Top};
+use through::{Belongs, Through};
+use trouble::Trouble;
 
 /// Listeners shown, at most.
 const LISTENERS: usize = 64;
@@ -32,14 +35,12 @@ const LISTENERS: usize = 64;
 /// Which sockets are wanted, and how they are ranked.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// What they speak.
-    pub transports: Vec<Transport>,
-    /// Their states, as bits by the kernel's numbers.
-    pub states: u32,
-    /// At either end.
-    pub port: Option<u16>,
+    /// What the kernel is asked for.
+    pub asked: Asked,
     /// The sockets of some processes, by inode.
     pub inodes: Option<HashSet<u32>>,
+    /// Those of a device.
+    pub through: Option<Rc<Through>>,
     /// What they are ranked by.
     pub by: By,
     /// How many are kept.
@@ -47,11 +48,16 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn holds(&self, socket: &Endpoint) -> bool {
-        // A recording holds those of all states.
-        self.states & 1 << socket.state as u32 != 0
-            && self.port.is_none_or(|port| socket.local.port() == port || socket.remote.port() == port)
-            && self.inodes.as_ref().is_none_or(|inodes| inodes.contains(&socket.inode))
+    fn holds(&self, socket: &Endpoint) -> Belongs {
+        // A recording holds them all.
+        let is = self.asked.states & 1 << socket.state as u32 != 0
+            && self.asked.port.is_none_or(|port| socket.local.port() == port || socket.remote.port() == port)
+            && self.inodes.as_ref().is_none_or(|inodes| inodes.contains(&socket.inode));
+        match &self.through {
+            _ if !is => Belongs::No,
+            Some(through) => through.holds(socket),
+            None => Belongs::Yes,
+        }
     }
 }
 
@@ -62,6 +68,15 @@ pub struct Seen {
     pub socket: Endpoint,
     /// By how much its counts changed.
     pub grown: Grown,
+    /// What is wrong with it, the worst of it, and how bad that is.
+    pub worst: Option<(Trouble, u64)>,
+}
+
+impl Seen {
+    /// A socket that changed by so much.
+    pub fn new(socket: Endpoint, grown: Grown) -> Self {
+        Seen { socket, grown, worst: Trouble::worst(&socket, &grown) }
+    }
 }
 
 /// What a window says of sockets.
@@ -71,6 +86,10 @@ pub struct Survey {
     pub top: Vec<Seen>,
     /// How many sockets the ranking holds anything for.
     pub ranked: u64,
+    /// How many sockets are in trouble, by their worst one, and how bad that is.
+    pub troubles: BTreeMap<(Trouble, Severity), u64>,
+    /// Sockets that were left out because packets of every device come to them.
+    pub of_every_device: u64,
     /// Listeners, the fullest first.
     pub listeners: Vec<Seen>,
     /// What all add up to.
@@ -79,8 +98,8 @@ pub struct Survey {
     pub left_out: u64,
     /// Sockets that had counted something when the window began, and were gone at its end.
     pub gone: u64,
-    /// How the dumps went.
-    pub dumped: Dumped,
+    /// How the dumps went; what is missing, at the window's end.
+    pub looked: Looked,
     /// How long the dump at the end took.
     pub took: Duration,
     /// When the dump at the end began: the window's end.
@@ -113,16 +132,15 @@ impl Watch {
     /// A window begins.
     pub fn begin(&mut self, host: &Host) -> io::Result<()> {
         let mut before = Before::default();
-        let Wanted { transports, states, .. } = &self.wanted;
         let wanted = &self.wanted;
         let keep = |before: &mut Before, socket: &Endpoint| {
-            if wanted.holds(socket) {
+            if wanted.holds(socket) == Belongs::Yes {
                 before.keep(socket);
             }
         };
         let start = Instant::now();
-        let dumped = every::read(host, transports, *states, &mut before, Before::clear, keep)?;
-        self.disturbed = dumped.disturbed;
+        let looked = every::read(host, &wanted.asked, &mut before, Before::clear, keep)?;
+        self.disturbed = looked.dumped.disturbed;
         self.before = Some((before, start));
         Ok(())
     }
@@ -133,28 +151,42 @@ impl Watch {
         let window = self.before.as_ref().map(|(before, begun)| (before, start - *begun));
         let milliseconds = window.as_ref().map_or(0, |(_, time)| time.as_millis() as u64);
         let milliseconds = recorded.map_or(milliseconds, |seconds| (seconds * 1e3) as u64);
-        let Wanted { by, top, ref transports, states, .. } = self.wanted;
+        let Wanted { by, top, .. } = self.wanted;
         let mut state = Gathered::new(by, top, next);
         let (wanted, limits) = (&self.wanted, &self.limits);
-        let each = |gathered: &mut Gathered, socket: &Endpoint| {
-            if wanted.holds(socket) {
+        let seconds = recorded.or(window.map(|(_, time)| time.as_secs_f64()));
+        let each = |gathered: &mut Gathered, socket: &Endpoint| match wanted.holds(socket) {
+            Belongs::Yes => {
                 let grown =
                     window.map_or_else(|| before::life(socket), |(before, _)| before.grown(socket, milliseconds));
-                gathered.add(&Seen { socket: *socket, grown }, limits);
+                gathered.add(&Seen::new(*socket, grown), limits, seconds);
             }
+            Belongs::Every => gathered.of_every_device += 1,
+            Belongs::No => {}
         };
         let again = |gathered: &mut Gathered| *gathered = Gathered::new(by, top, next);
-        let mut dumped = every::read(host, transports, states, &mut state, again, each)?;
+        let mut looked = every::read(host, &wanted.asked, &mut state, again, each)?;
         // This dump is the next window's begin.
-        let before_disturbed = std::mem::replace(&mut self.disturbed, dumped.disturbed);
-        dumped.disturbed |= before_disturbed;
-        let seconds = recorded.or(window.map(|(_, time)| time.as_secs_f64()));
+        let before_disturbed = std::mem::replace(&mut self.disturbed, looked.dumped.disturbed);
+        looked.dumped.disturbed |= before_disturbed;
         let left_out = window.map_or(0, |(before, _)| before.left_out);
         let gone = window.map_or(0, |(before, _)| before.kept.saturating_sub(state.known));
         self.before = state.next.take().map(|before| (before, start));
         let (ranked, took) = (state.top.ranked(), start.elapsed());
-        let (top, listeners) = (state.top.sorted(), state.listeners.sorted());
-        Ok(Survey { top, ranked, listeners, census: state.census, left_out, gone, dumped, took, ended, seconds })
+        Ok(Survey {
+            top: state.top.sorted(),
+            ranked,
+            troubles: state.troubles,
+            of_every_device: state.of_every_device,
+            listeners: state.listeners.sorted(),
+            census: state.census,
+            left_out,
+            gone,
+            looked,
+            took,
+            ended,
+            seconds,
+        })
     }
 }
 
@@ -162,6 +194,8 @@ impl Watch {
 struct Gathered {
     top: Top,
     listeners: Top,
+    troubles: BTreeMap<(Trouble, Severity), u64>,
+    of_every_device: u64,
     census: Census,
     /// Sockets that were found in the table.
     known: u64,
@@ -173,13 +207,18 @@ impl Gathered {
         Gathered {
             top: Top::new(by, top),
             listeners: Top::new(By::Accept, LISTENERS),
+            troubles: BTreeMap::new(),
+            of_every_device: 0,
             census: Census::default(),
             known: 0,
             next: next.then(Before::default),
         }
     }
 
-    fn add(&mut self, seen: &Seen, limits: &Limits) {
+    fn add(&mut self, seen: &Seen, limits: &Limits, seconds: Option<f64>) {
+        if let Some((trouble, much)) = seen.worst {
+            *self.troubles.entry((trouble, trouble.severity(much, seconds))).or_default() += 1;
+        }
         self.census.add(&seen.socket, &seen.grown, limits);
         self.known += u64::from(seen.grown.known);
         self.top.offer(seen);
@@ -193,7 +232,7 @@ impl Gathered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{SocketMemory, State, TcpInfo};
+    use crate::model::{SocketMemory, State, TcpInfo, Transport};
 
     /// A connection on which nothing happened.
     pub fn connection() -> Endpoint {

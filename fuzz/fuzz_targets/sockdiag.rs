@@ -1,4 +1,4 @@
-//! A socket or a connection, as sock_diag tells it.
+//! A socket or a connection, as sock_diag tells it; the name of one; the device of a route, and an address.
 
 #![no_main]
 
@@ -6,7 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use netstat_deep::model::{Protocol, Transport};
 use netstat_deep::sockets::before::life;
 use netstat_deep::sockets::trouble::Trouble;
-use netstat_deep::source::sockdiag::{connections, every, parse, ports};
+use netstat_deep::source::route;
+use netstat_deep::source::sockdiag::{connections, every, parse, ports, unix};
 
 fuzz_target!(|bytes: &[u8]| {
     for protocol in [Protocol::Udp, Protocol::Listen] {
@@ -18,6 +19,9 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(Some(holder)) = ports::parse(bytes) {
         assert!(holder.resting.is_none_or(|millis| millis <= 60_000));
     }
+    assert!(unix::name(bytes).is_none_or(|name| !name.contains('\x1b')));
+    assert!(route::device(bytes).is_none() || bytes.len() >= 20);
+    assert!(route::address(bytes).is_none_or(|(index, _)| index.to_ne_bytes() == bytes[4..8]));
     for transport in Transport::ALL {
         if let Some(socket) = every::parse(bytes, transport) {
             let grown = life(&socket);

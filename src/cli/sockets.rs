@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::value::parse_interval;
 use super::{Color, ShowArgs};
-use crate::model::{State, Transport};
+use crate::model::{Severity, State, Transport};
 use crate::sockets::By;
 
 /// Show sockets.
@@ -40,12 +40,18 @@ pub struct SocketsArgs {
     /// Only sockets of the processes of this systemd unit
     #[arg(long, value_name = "UNIT", conflicts_with = "pid")]
     pub unit: Option<String>,
+    /// Only sockets of this device: bound to it or to one of its addresses, and connections that send over it
+    #[arg(long, value_name = "DEVICE", conflicts_with = "root")]
+    pub dev: Option<String>,
     /// Look at this network namespace: a name that 'ip netns' knows, a path, or pid:N
     #[arg(long, value_name = "NAME|PATH|pid:N")]
     pub netns: Option<String>,
     /// Read a recorded tree instead of this host; two samples if it holds before/ and after/
     #[arg(long, value_name = "DIR", conflicts_with = "netns")]
     pub root: Option<PathBuf>,
+    /// Exit with 1 if a socket's trouble is of this severity or above
+    #[arg(long, value_enum, value_name = "SEVERITY", num_args = 0..=1, require_equals = true, default_missing_value = "critical")]
+    pub check: Option<Severity>,
     /// When to use colour
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
@@ -63,6 +69,8 @@ pub enum Speaks {
     Udp,
     /// Raw IP
     Raw,
+    /// Between processes of this host
+    Unix,
 }
 
 impl From<Speaks> for Transport {
@@ -71,6 +79,7 @@ impl From<Speaks> for Transport {
             Speaks::Tcp => Transport::Tcp,
             Speaks::Udp => Transport::Udp,
             Speaks::Raw => Transport::Raw,
+            Speaks::Unix => Transport::Unix,
         }
     }
 }

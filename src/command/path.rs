@@ -14,7 +14,7 @@ use super::ports;
 use super::probing::{Probing, Seen, explained, uncounted};
 use crate::cli::{Format, PathArgs, Probes};
 use crate::diagnose::{diagnose, wanted_knobs};
-use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
+use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error};
 use crate::ledger;
 use crate::model::{
     Changes, Finding, Instance, Knob, Lasting, Observed, PathMtu, Probed, Scope, Settings, Severity, SourceStatus,
@@ -333,11 +333,7 @@ fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
     // Each stands in several tables.
     let names: BTreeSet<String> = names.collect();
     if !names.contains(device) {
-        let near = near_misses(device, names.iter().cloned());
-        let there: Vec<String> = if near.is_empty() { names.into_iter().take(8).collect() } else { near };
-        let hint =
-            if there.is_empty() { "no device could be read".into() } else { format!("there is {}", there.join(", ")) };
-        return Err(Error::usage(format!("there is no device '{device}' here")).hint(hint));
+        return Err(Error::no_device(device, names.into_iter().collect()));
     }
     for table in &mut changes.tables {
         table.rows.retain(|row| row.instance.of_device().is_none_or(|name| name == device));

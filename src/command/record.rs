@@ -10,12 +10,12 @@ use super::memory;
 use super::path::{Run, now};
 use crate::cli::{Format, RecordArgs};
 use crate::error::{EXIT_INTERRUPTED, Error};
-use crate::model::{Knob, Transport};
+use crate::model::Knob;
 use crate::render::{self, Look};
 use crate::report::Report;
 use crate::source::bundle::{Bundle, Written};
 use crate::source::place::Place;
-use crate::source::sockdiag::every;
+use crate::source::sockdiag::every::{self, Asked};
 use crate::source::tape::{Reel, Tape};
 use crate::source::{Host, nftables, owner, redact, xtables};
 use crate::stage::{self, Way};
@@ -109,7 +109,7 @@ fn sockets(host: &Host) -> Result<(), String> {
     if seen > MOST {
         return Err(format!("there are {seen}, more than {MOST}"));
     }
-    every::read(host, &Transport::ALL, u32::MAX, &mut (), |()| (), |(), _| ()).map(drop).map_err(|e| e.to_string())
+    every::read(host, &Asked::all(), &mut (), |()| (), |(), _| ()).map(drop).map_err(|e| e.to_string())
 }
 
 /// Nothing is loaded into the kernel for a recording.

@@ -4,6 +4,7 @@ mod rows;
 
 use std::collections::HashSet;
 use std::io::Write;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,15 +13,17 @@ use super::drops::GLANCE;
 use super::live::Live;
 use super::path::{name, recorded_netns, written};
 use crate::cli::{Format, SocketsArgs};
-use crate::error::{EXIT_INTERRUPTED, Error};
-use crate::model::{SourceStatus, Transport};
+use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error};
+use crate::model::{Severity, SourceStatus, Transport};
 use crate::render;
-use crate::report::sockets::{Kind, SocketReport};
+use crate::report::sockets::{Kind, SocketReport, TroubleCount};
 use crate::report::{Netns, Own, SCHEMA};
 use crate::sockets::limits::Limits;
+use crate::sockets::through::Through;
 use crate::sockets::{Survey, Wanted, Watch};
 use crate::source::place::{self, Place};
-use crate::source::{Host, owner};
+use crate::source::sockdiag::every::{self, Asked, Looked};
+use crate::source::{Host, link, owner, text};
 
 /// Looks at sockets and shows them, once or window after window.
 pub fn run(args: &SocketsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
@@ -28,13 +31,28 @@ pub fn run(args: &SocketsArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) 
     let place = args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?;
     let home = Place::here_pinned();
     let last = hosts.last().unwrap_or(&Host::Live);
-    // Where processes are looked up it is the same in every network namespace.
-    let wanted = wanted(args, last)?;
     let machine = if place.is_here() { Limits::machine(last) } else { home.inside(|| Limits::machine(last))? };
-    place
-        .inside(|| windows(args, &hosts, &place, Watch::new(wanted, Limits::read(last, machine)), out, stop))
-        .flatten()?;
-    Ok(if stop.load(Ordering::Relaxed) { EXIT_INTERRUPTED } else { 0 })
+    let look = || {
+        let watch = Watch::new(wanted(args, last)?, Limits::read(last, machine));
+        windows(args, &hosts, &place, watch, out, stop)
+    };
+    let worst = place.inside(look).flatten()?;
+    Ok(match (args.check, worst) {
+        _ if stop.load(Ordering::Relaxed) => EXIT_INTERRUPTED,
+        (Some(limit), Some(worst)) if worst >= limit => EXIT_FOUND,
+        _ => 0,
+    })
+}
+
+/// The device of that name in the calling thread's network namespace.
+fn device(name: &str) -> Result<Through, Error> {
+    let unread = |e: std::io::Error| Error::missing(format!("the devices can't be read: {e}"));
+    let (links, _) = link::read(&Host::Live).map_err(unread)?;
+    let Some(device) = links.iter().find(|link| link.name == name.as_bytes()) else {
+        let names = links.iter().map(|link| text::printable(&link.name));
+        return Err(Error::no_device(name, names.collect()));
+    };
+    Through::new(device.index).map_err(unread)
 }
 
 fn wanted(args: &SocketsArgs, host: &Host) -> Result<Wanted, Error> {
@@ -65,10 +83,12 @@ fn wanted(args: &SocketsArgs, host: &Host) -> Result<Wanted, Error> {
         [] => u32::MAX,
         some => some.iter().map(|state| 1 << state.0 as u32).fold(0, |all, one| all | one),
     };
-    Ok(Wanted { transports, states, port: args.port, inodes, by: args.by, top: args.top.into() })
+    let through = args.dev.as_deref().map(device).transpose()?.map(Rc::new);
+    let asked = Asked { transports, states, port: args.port };
+    Ok(Wanted { asked, inodes, through, by: args.by, top: args.top.into() })
 }
 
-/// Shows window after window. Runs inside the namespace that is looked at.
+/// Shows window after window; returns the worst severity found. Runs inside the namespace that is looked at.
 fn windows(
     args: &SocketsArgs,
     hosts: &[Host],
@@ -76,10 +96,12 @@ fn windows(
     mut watch: Watch,
     out: &mut (dyn Write + Send),
     stop: &AtomicBool,
-) -> Result<(), Error> {
+) -> Result<Option<Severity>, Error> {
+    let mut worst = None;
     let view = render::sockets::View { format: args.show.format(), verbose: args.verbose };
     let mut live = Live::begin(args.show.watch).map_err(Error::output)?;
     let mut show = |host: &Host, survey: Survey, limits: &Limits| {
+        worst = worst.max(survey.troubles.keys().map(|(_, severity)| *severity).max());
         let report = report(args, host, place, survey, limits);
         live.show(out, |out| render::sockets::write(&report, view, out)).map_err(Error::output)
     };
@@ -108,7 +130,8 @@ fn windows(
             }
         }
     }
-    live.end(out).map_err(Error::output)
+    live.end(out).map_err(Error::output)?;
+    Ok(worst)
 }
 
 fn wait(format: Format, interval: Duration, stop: &AtomicBool) {
@@ -124,10 +147,11 @@ fn wait(format: Format, interval: Duration, stop: &AtomicBool) {
 }
 
 fn unreadable(error: std::io::Error) -> Error {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => Error::missing("there is nothing here that tells of sockets")
-            .hint("the kernel needs inet_diag (modprobe tcp_diag udp_diag); a recording needs a newer netstat-deep"),
-        _ => Error::missing(format!("the sockets can't be read: {error}")).hint("try again, or look with -vv at rx"),
+    if every::is_missing(&error) {
+        Error::missing("there is nothing here that tells of sockets")
+            .hint("the kernel needs inet_diag (modprobe tcp_diag udp_diag); a recording needs a newer netstat-deep")
+    } else {
+        Error::missing(format!("the sockets can't be read: {error}")).hint("try again, or look with -vv at rx")
     }
 }
 
@@ -141,11 +165,22 @@ fn between(before: &Host, after: &Host) -> Option<f64> {
     Some(after? - before?).filter(|seconds| *seconds > 0.0)
 }
 
+/// Sockets of one kind that nothing here tells of.
+fn untold(host: &Host, (transport, error): &(Transport, std::io::Error)) -> SourceStatus {
+    let name = transport.name();
+    let reason = match host {
+        Host::Recorded(_) if error.kind() == std::io::ErrorKind::NotFound => "not in this recording".to_owned(),
+        _ => format!("this kernel tells nothing of them (modprobe {name}_diag may help): {}", error.kind()),
+    };
+    SourceStatus { name: format!("{name} sockets"), ok: false, reason: Some(reason), microseconds: 0 }
+}
+
 fn report(args: &SocketsArgs, host: &Host, place: &Place, survey: Survey, limits: &Limits) -> SocketReport {
     let (rows, owners) = rows::rows(host, &survey, limits, args.verbose > 0);
     let [sockets, listeners] = rows;
-    let Survey { ranked, census, left_out, gone, dumped, took, ended, seconds, .. } = survey;
-    let reason = (dumped.bad > 0).then(|| format!("{} messages made no sense", dumped.bad));
+    let Survey { ranked, troubles, of_every_device, census, left_out, gone, looked, took, ended, seconds, .. } = survey;
+    let Looked { dumped, missing } = looked;
+    let reason = (dumped.bad > 0).then(|| format!("{} messages made no sense, or the end is missing", dumped.bad));
     let reason = reason.or_else(|| dumped.disturbed.then(|| "the kernel's tables changed meanwhile".to_owned()));
     let dump = SourceStatus {
         name: "sock_diag with tcp_info".into(),
@@ -167,6 +202,13 @@ fn report(args: &SocketsArgs, host: &Host, place: &Place, survey: Survey, limits
         recorded: host.is_recorded(),
         netns: host.notes().map_or_else(|| Some(here()), recorded_netns),
         ranked_by: args.by,
+        device: args.dev.clone(),
+        of_every_device: args.dev.is_some().then_some(of_every_device),
+        troubles: troubles
+            .into_iter()
+            .rev()
+            .map(|((trouble, severity), count)| TroubleCount { trouble, severity, count })
+            .collect(),
         ranked,
         sockets,
         listeners,
@@ -181,7 +223,10 @@ fn report(args: &SocketsArgs, host: &Host, place: &Place, survey: Survey, limits
         consistent: !dumped.disturbed,
         untracked: left_out,
         gone,
-        sources: std::iter::once(dump).chain(owners).collect(),
+        sources: std::iter::once(dump)
+            .chain(missing.iter().map(|missing| untold(host, missing)))
+            .chain(owners)
+            .collect(),
         own: Own::measure(),
     }
 }

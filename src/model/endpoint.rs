@@ -16,11 +16,13 @@ pub enum Transport {
     Udp,
     /// Raw IP; the local port is the protocol's number.
     Raw,
+    /// Between processes of this host; such a socket has a name, and no address.
+    Unix,
 }
 
 impl Transport {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Raw];
+    pub const ALL: [Self; 4] = [Self::Tcp, Self::Udp, Self::Raw, Self::Unix];
 
     /// As it is written.
     pub fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Transport {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::Raw => "raw",
+            Self::Unix => "unix",
         }
     }
 }
@@ -226,7 +229,7 @@ impl Endpoint {
 
     /// A listener's queue of connections that were not accepted, and its backlog.
     pub fn accept_queue(&self) -> Option<[u32; 2]> {
-        (self.transport == Transport::Tcp && self.state == State::Listen)
+        (matches!(self.transport, Transport::Tcp | Transport::Unix) && self.state == State::Listen)
             .then_some([self.receive_queue, self.send_queue])
     }
 

@@ -10,7 +10,7 @@ use crate::model::{
 };
 use crate::source::groups::SOCKETS;
 use crate::source::netlink::Dumped;
-use crate::source::sockdiag::every;
+use crate::source::sockdiag::every::{self, Asked};
 use crate::source::{Host, Label, Sheet, SheetRow, sockdiag};
 use crate::stage::{CONNECTIONS_TELL, tcp_in, tcp_out};
 
@@ -83,8 +83,9 @@ pub fn read_senders(host: &Host, before: Option<&SenderSums>) -> io::Result<(Sen
             sums.add(socket, before);
         }
     };
-    let dumped = every::read(host, &[Transport::Tcp], states, &mut sums, again, each)?;
-    Ok((sums, dumped))
+    let asked = Asked { transports: vec![Transport::Tcp], states, port: None };
+    let looked = every::read(host, &asked, &mut sums, again, each)?;
+    Ok((sums, looked.dumped))
 }
 
 /// Adds what single connections did, if they were read.

@@ -12,10 +12,9 @@ use super::json;
 use super::path::{BAD, BOLD, DIM, GOOD, ODD};
 use super::words::{grouped, time, wrap};
 use crate::cli::Format;
-use crate::model::{State, Transport};
+use crate::model::{Severity, SourceStatus, State, Transport};
 use crate::report::sockets::{SocketReport, SocketRow};
 use crate::sockets::By;
-use crate::sockets::trouble::Trouble;
 use words::{details, ends, flow, headword, owner};
 
 const WIDTH: usize = 80;
@@ -65,13 +64,11 @@ fn headline(report: &SocketReport, out: &mut dyn Write) -> io::Result<()> {
     parts.extend(report.host.clone());
     parts.extend(report.netns.as_ref().and_then(|netns| netns.name.as_ref()).map(|name| format!("netns {name}")));
     parts.extend(report.kernel.as_ref().map(|kernel| format!("Linux {kernel}")));
+    parts.extend(report.device.clone());
     parts.push(report.window_seconds.map_or("their whole lives".into(), time));
     let (style, right) = match report.ranked_by {
         By::Trouble if report.ranked == 0 => (GOOD, "none in trouble".into()),
-        By::Trouble => {
-            let worst = report.sockets.first().and_then(|socket| socket.troubles.first()).copied();
-            (worst.map_or(ODD, style_of), format!("{} in trouble", grouped(report.ranked)))
-        }
+        By::Trouble => (style_of(report.sockets.first()), format!("{} in trouble", grouped(report.ranked))),
         by => (Style::new(), format!("by {}", words::by(by))),
     };
     let left = parts.join("  ");
@@ -90,7 +87,7 @@ fn counts(report: &SocketReport, out: &mut dyn Write) -> io::Result<()> {
         let mut states: Vec<(u64, &str)> = of
             .map(|state| {
                 let name = match (transport, state.state) {
-                    (Transport::Tcp, state) => state.name(),
+                    (Transport::Tcp, state) | (_, state @ State::Listen) => state.name(),
                     (_, State::Established) => "connected",
                     _ => "not connected",
                 };
@@ -115,7 +112,7 @@ fn counts(report: &SocketReport, out: &mut dyn Write) -> io::Result<()> {
 /// A socket: what is wrong and whose it is, its ends, and its numbers.
 fn show(socket: &SocketRow, report: &SocketReport, out: &mut dyn Write) -> io::Result<()> {
     let style = match report.ranked_by {
-        By::Trouble => socket.troubles.first().map_or(Style::new(), |trouble| style_of(*trouble)),
+        By::Trouble => style_of(Some(socket)),
         _ => BOLD,
     };
     let word = headword(socket, report);
@@ -135,10 +132,11 @@ fn show(socket: &SocketRow, report: &SocketReport, out: &mut dyn Write) -> io::R
     Ok(())
 }
 
-fn style_of(trouble: Trouble) -> Style {
-    match trouble {
-        Trouble::Drops | Trouble::AcceptQueueFull | Trouble::SegmentsRefused => BAD,
-        _ => ODD.bold(),
+fn style_of(socket: Option<&SocketRow>) -> Style {
+    match socket.and_then(|socket| socket.severity) {
+        Some(Severity::Critical) => BAD,
+        Some(Severity::Warning) => ODD.bold(),
+        _ => BOLD,
     }
 }
 
@@ -146,6 +144,15 @@ fn notes(report: &SocketReport, verbose: u8, out: &mut dyn Write) -> io::Result<
     let mut notes: Vec<String> = Vec::new();
     if !report.consistent {
         notes.push("the sockets changed while they were read: some may be missing, or counted twice".into());
+    }
+    if let (Some(device), Some(many)) = (&report.device, report.of_every_device.filter(|many| *many > 0)) {
+        let (are, they) = if many == 1 { ("socket is", "it is") } else { ("sockets are", "they are") };
+        notes.push(format!(
+            "{} {are} bound to no device and no address: packets of {device} come to {them}, and of every other \
+             device; {they} not in here",
+            grouped(many),
+            them = if many == 1 { "it" } else { "them" }
+        ));
     }
     if report.untracked > 0 && report.window_seconds.is_some() {
         let many = grouped(report.untracked);
@@ -163,10 +170,13 @@ fn notes(report: &SocketReport, verbose: u8, out: &mut dyn Write) -> io::Result<
     if report.sockets.is_empty() && !report.recorded && report.ranked_by == By::Trouble {
         notes.push("--by drops, queue, retrans, rtt ... ranks them all the same; -i 10s watches for longer".into());
     }
-    let failed = report.sources.iter().filter_map(|source| Some((source, source.reason.as_ref()?)));
+    // Few kernels tell of raw sockets, and few hosts have any: that is no news.
+    let rare = |source: &&SourceStatus| verbose == 0 && ["raw sockets", "unix sockets"].contains(&&*source.name);
+    let failed = report.sources.iter().filter(|source| !rare(source));
+    let failed = failed.filter_map(|source| Some((source, source.reason.as_ref()?)));
     notes.extend(failed.map(|(source, reason)| format!("{}: {reason}", source.name)));
     if verbose > 1 {
-        let took = |source: &crate::model::SourceStatus| format!("{}: {} µs", source.name, source.microseconds);
+        let took = |source: &SourceStatus| format!("{}: {} µs", source.name, source.microseconds);
         notes.extend(report.sources.iter().filter(|source| source.reason.is_none()).map(took));
     }
     if !notes.is_empty() {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Netns, Own};
-use crate::model::{SourceStatus, State, Transport};
+use crate::model::{Severity, SourceStatus, State, Transport};
 use crate::sockets::By;
 use crate::sockets::limits::SetBy;
 use crate::sockets::trouble::Trouble;
@@ -40,11 +40,19 @@ pub struct SocketReport {
     pub netns: Option<Netns>,
     /// What the sockets are ranked by.
     pub ranked_by: By,
+    /// The device whose sockets these are, if they are one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Sockets that are left out then, because packets of every device come to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_every_device: Option<u64>,
+    /// How many sockets are in trouble, each by its worst.
+    pub troubles: Vec<TroubleCount>,
     /// How many sockets could be ranked; the first of them follow.
     pub ranked: u64,
     /// The first sockets, in order.
     pub sockets: Vec<SocketRow>,
-    /// Listening TCP sockets, the fullest first; at most 64.
+    /// Listening TCP and unix sockets, the fullest first; at most 64.
     pub listeners: Vec<SocketRow>,
     /// How many sockets there are in each state.
     pub states: Vec<StateCount>,
@@ -90,8 +98,19 @@ pub enum Kind {
 pub struct StateCount {
     /// What they speak.
     pub transport: Transport,
-    /// Their state; of UDP and raw sockets, `established` if they are connected and `close` if they are not.
+    /// Their state; of others than TCP, `established` if they are connected and `close` if they are not.
     pub state: State,
+    /// How many.
+    pub count: u64,
+}
+
+/// How many sockets are in a trouble.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct TroubleCount {
+    /// Which.
+    pub trouble: Trouble,
+    /// How bad it is.
+    pub severity: Severity,
     /// How many.
     pub count: u64,
 }
@@ -105,7 +124,7 @@ pub struct SocketRow {
     /// Its state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// Its own end.
+    /// Its own end; of a unix socket its name, or what a process's open files say of one without.
     pub local: String,
     /// The other end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,6 +133,9 @@ pub struct SocketRow {
     pub cookie: u64,
     /// What is wrong with it, the worst first.
     pub troubles: Vec<Trouble>,
+    /// How bad the worst is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
     /// The process that has it, the lowest number of several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -138,7 +160,7 @@ pub struct SocketRow {
     /// True if what it changed in the window is known as an upper bound only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub at_most: bool,
-    /// Bytes that lie unread. Of UDP and raw sockets, the memory that they take.
+    /// Bytes that lie unread. Of UDP and raw sockets, the memory that they take; of unix sockets for datagrams, the next one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread: Option<u32>,
     /// Milliseconds that these have waited at least.

@@ -12,11 +12,12 @@ use crate::model::Endpoint;
 /// Sets; with [`WAYS`] each 262,144 sockets, in 12.6 MB of which only what is used is touched.
 const SETS: usize = 1 << 14;
 const WAYS: usize = 16;
+/// Words of what a socket has counted.
+const PACKED: usize = 10;
 
 /// What a socket counts in its life. Narrow ones wrap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
-    cookie: u64,
     acked: u64,
     received: u64,
     drops: u32,
@@ -52,7 +53,6 @@ impl Counts {
         let tcp = endpoint.tcp.unwrap_or_default();
         let limited = tcp.limited.unwrap_or_default().map(|microseconds| (microseconds / 1000) as u32);
         Counts {
-            cookie: endpoint.cookie,
             acked: tcp.acked,
             received: tcp.received,
             drops: endpoint.drops(),
@@ -63,7 +63,20 @@ impl Counts {
     }
 
     fn nothing(&self) -> bool {
-        *self == Counts { cookie: self.cookie, ..Counts::default() }
+        *self == Counts::default()
+    }
+
+    fn pack(&self) -> [u32; PACKED] {
+        let [busy, window, buffer] = self.limited;
+        let halves = |whole: u64| [whole as u32, (whole >> 32) as u32];
+        let ([a, b], [c, d]) = (halves(self.acked), halves(self.received));
+        [a, b, c, d, self.drops, self.retransmitted, self.sent, busy, window, buffer]
+    }
+
+    fn unpack([a, b, c, d, drops, retransmitted, sent, busy, window, buffer]: [u32; PACKED]) -> Self {
+        let whole = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let limited = [busy, window, buffer];
+        Counts { acked: whole(a, b), received: whole(c, d), drops, retransmitted, sent, limited }
     }
 
     /// How much its place is worth.
@@ -91,11 +104,13 @@ pub fn life(endpoint: &Endpoint) -> Grown {
     Counts::of(endpoint).since(&Counts::default())
 }
 
-/// The table.
+/// The table. Of both parts the kernel gives a page when it is first written.
 #[derive(Debug)]
 pub struct Before {
-    /// An entry without a cookie is free.
-    entries: Vec<Counts>,
+    /// A place without a cookie is free. Those of a set lie in two lines of the cache.
+    cookies: Vec<u64>,
+    /// What was counted, in the same places.
+    counts: Vec<[u32; PACKED]>,
     /// Sets that had no room for all.
     overflowed: Vec<bool>,
     /// Sockets that found no place.
@@ -106,8 +121,13 @@ pub struct Before {
 
 impl Default for Before {
     fn default() -> Self {
-        // All zeros: the kernel gives a page when it is first written.
-        Before { entries: vec![Counts::default(); SETS * WAYS], overflowed: vec![false; SETS], left_out: 0, kept: 0 }
+        Before {
+            cookies: vec![0; SETS * WAYS],
+            counts: vec![[0; PACKED]; SETS * WAYS],
+            overflowed: vec![false; SETS],
+            left_out: 0,
+            kept: 0,
+        }
     }
 }
 
@@ -126,43 +146,55 @@ impl Before {
 
     /// Remembers what a socket has counted. One that counted nothing needs no place.
     pub fn keep(&mut self, endpoint: &Endpoint) {
-        let counts = Counts::of(endpoint);
-        if counts.cookie == 0 || counts.nothing() {
+        let (cookie, counts) = (endpoint.cookie, Counts::of(endpoint));
+        if cookie == 0 || counts.nothing() {
             return;
         }
-        let set = Self::set(counts.cookie);
-        let ways = &mut self.entries[set * WAYS..][..WAYS];
-        if let Some(free) = ways.iter_mut().find(|entry| entry.cookie == 0 || entry.cookie == counts.cookie) {
-            self.kept += u64::from(free.cookie == 0);
-            *free = counts;
-            return;
-        }
-        self.overflowed[set] = true;
-        self.left_out += 1;
-        if let Some(least) = ways.iter_mut().min_by_key(|entry| entry.weight())
-            && least.weight() < counts.weight()
-        {
-            *least = counts;
-        }
+        let set = Self::set(cookie);
+        let places = set * WAYS..(set + 1) * WAYS;
+        let ways = &self.cookies[places.clone()];
+        let at = match ways.iter().position(|other| [0, cookie].contains(other)) {
+            Some(at) => {
+                self.kept += u64::from(ways[at] == 0);
+                places.start + at
+            }
+            None => {
+                self.overflowed[set] = true;
+                self.left_out += 1;
+                let weight = |at: usize| Counts::unpack(self.counts[at]).weight();
+                match places.map(|at| (weight(at), at)).min() {
+                    Some((least, at)) if least < counts.weight() => at,
+                    _ => return,
+                }
+            }
+        };
+        self.cookies[at] = cookie;
+        self.counts[at] = counts.pack();
     }
 
     /// By how much a socket's counts changed since, `milliseconds` ago.
     pub fn grown(&self, endpoint: &Endpoint, milliseconds: u64) -> Grown {
-        let counts = Counts::of(endpoint);
+        let (cookie, counts) = (endpoint.cookie, Counts::of(endpoint));
         if counts.nothing() {
             return Grown::default();
         }
-        let set = Self::set(counts.cookie);
-        let ways = &self.entries[set * WAYS..][..WAYS];
-        if let Some(before) = ways.iter().find(|entry| entry.cookie == counts.cookie && entry.cookie != 0) {
-            return Grown { known: true, ..counts.since(before) };
+        let set = Self::set(cookie);
+        // Slack for the time that the dumps take. With something to send it is busy, also when nothing happens.
+        let quiet = endpoint.send_queue == 0
+            && endpoint.tcp.is_some_and(|tcp| u64::from(tcp.quiet()) > milliseconds * 2 + 2_000);
+        if quiet && counts.drops == 0 && !self.overflowed[set] {
+            // It was there, and stands still: most do, and need not be looked up.
+            return Grown { known: true, ..Grown::default() };
+        }
+        let places = set * WAYS..(set + 1) * WAYS;
+        let ways = &self.cookies[places.clone()];
+        if let Some(at) = ways.iter().position(|other| *other == cookie && cookie != 0) {
+            return Grown { known: true, ..counts.since(&Counts::unpack(self.counts[places.start + at])) };
         }
         let mut grown = counts.since(&Counts::default());
         if !self.overflowed[set] {
             return grown;
         }
-        // Slack for the time that the dumps take.
-        let quiet = endpoint.tcp.is_some_and(|tcp| u64::from(tcp.quiet()) > milliseconds * 2 + 2_000);
         if quiet {
             grown = Grown { drops: grown.drops, ..Grown::default() };
         }
@@ -192,6 +224,21 @@ mod tests {
         assert_eq!((grown.sent, grown.acked, grown.at_most), (5, 5000, false));
         // One that was made in the window.
         assert_eq!(before.grown(&udp(3, 6), 1000), Grown { drops: 6, ..Grown::default() });
+    }
+
+    #[test]
+    fn what_waits_to_be_sent_is_busy_though_nothing_happens() {
+        let waits = |busy| {
+            let tcp =
+                TcpInfo { sent: Some(5), limited: Some([busy, busy, 0]), idle: [60_000; 3], ..TcpInfo::default() };
+            Endpoint { send_queue: 9, tcp: Some(tcp), ..connection() }
+        };
+        let mut before = Before::default();
+        before.keep(&waits(1_000_000));
+        assert_eq!(before.grown(&waits(2_000_000), 1000).limited, [1000, 1000, 0]);
+        // With nothing to send it stands still, whatever the table holds.
+        let quiet = Endpoint { send_queue: 0, ..waits(9_000_000) };
+        assert_eq!(before.grown(&quiet, 1000), Grown { known: true, ..Grown::default() });
     }
 
     #[test]

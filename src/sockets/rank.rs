@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Seen;
-use super::trouble::{Trouble, age, inflation, limited, retransmitted};
+use super::trouble::{age, inflation, limited, retransmitted};
 
 /// What sockets are ranked by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, JsonSchema)]
@@ -45,11 +45,10 @@ pub enum By {
 impl By {
     /// The higher, the further ahead; 0 is not ranked.
     pub fn of(self, seen: &Seen) -> u64 {
-        let Seen { socket, grown } = seen;
+        let Seen { socket, grown, worst } = seen;
         let share = |part: u32, whole: u32| u64::from(part) * 1000 / u64::from(whole.max(1));
         match self {
-            By::Trouble => Trouble::worst(socket, grown)
-                .map_or(0, |(trouble, much)| (trouble as u64 + 1) << 56 | much.min((1 << 56) - 1)),
+            By::Trouble => worst.map_or(0, |(trouble, much)| (trouble as u64 + 1) << 56 | much.min((1 << 56) - 1)),
             By::Drops => grown.drops,
             By::Queue => socket.accept_queue().map_or(socket.receive_queue.into(), |_| 0),
             By::Age => age(socket).unwrap_or(0),
@@ -155,6 +154,7 @@ impl Top {
 mod tests {
     use super::super::before::{Grown, life};
     use super::super::tests::{connection, udp};
+    use super::super::trouble::Trouble;
     use super::*;
     use crate::model::{Endpoint, State, TcpInfo};
 
@@ -163,7 +163,7 @@ mod tests {
         let mut top = Top::new(By::Drops, 3);
         for cookie in 1..=100_u64 {
             let socket = udp(cookie, (cookie % 50) as u32);
-            top.offer(&Seen { socket, grown: life(&socket) });
+            top.offer(&Seen::new(socket, life(&socket)));
         }
         assert_eq!(top.ranked(), 98);
         let first: Vec<_> = top.sorted().iter().map(|seen| (seen.socket.cookie, seen.grown.drops)).collect();

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::before::Grown;
-use crate::model::{Endpoint, Transport};
+use crate::model::{Endpoint, Severity, Transport};
 
 /// What is wrong with a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -82,6 +82,26 @@ impl Trouble {
                 let slow = tcp.is_some_and(|tcp| tcp.rtt >= 10_000);
                 inflation(socket).filter(|times| *times >= 400 && moved && slow)
             }
+        }
+    }
+
+    /// How bad it is in words, of a window of so many seconds, or of the socket's life.
+    pub fn severity(self, much: u64, seconds: Option<f64>) -> Severity {
+        /// Lost packets a second; netdata's alarm on UDP.
+        const MANY: f64 = 10.0;
+        // What once happened in a life says nothing of now.
+        let past = match self {
+            Self::Drops | Self::SegmentsDropped | Self::PeerWindowLimited | Self::SendBufferLimited => true,
+            Self::Retransmits | Self::RttInflated => true,
+            Self::AcceptQueueFull | Self::AcceptQueueFilling | Self::SegmentsRefused => false,
+            Self::Unanswered | Self::PeerWindowClosed | Self::Unread => false,
+        };
+        match self {
+            _ if past && seconds.is_none() => Severity::Info,
+            Self::Drops if seconds.is_some_and(|seconds| much as f64 >= MANY * seconds) => Severity::Critical,
+            Self::AcceptQueueFull | Self::SegmentsRefused => Severity::Critical,
+            Self::SegmentsDropped | Self::PeerWindowLimited | Self::RttInflated => Severity::Info,
+            _ => Severity::Warning,
         }
     }
 

@@ -28,6 +28,7 @@ pub mod probe;
 pub mod qdisc;
 pub mod reasons;
 pub mod redact;
+pub mod route;
 pub mod settings;
 pub mod sheet;
 pub mod sockdiag;

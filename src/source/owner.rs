@@ -1,9 +1,12 @@
 //! Whose a socket is: process, cgroup, systemd unit, container. Looked up only for the few sockets that a finding names.
 
+mod process;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write;
+use std::io;
 
-use procfs::process::{FDTarget, all_processes};
+use process::Process;
 
 use super::{Host, text};
 use crate::model::Victim;
@@ -16,6 +19,8 @@ pub const HELD: &str = ".sockets";
 pub struct Held {
     /// Process numbers by the sockets' inodes.
     pub by_inode: BTreeMap<u64, u32>,
+    /// When each of these processes began, in ticks since boot; of a recording nothing, for it stands still.
+    pub began: BTreeMap<u32, u64>,
     /// Processes whose open files can't be seen.
     pub hidden: usize,
 }
@@ -32,10 +37,13 @@ pub fn find(host: &Host, victims: &mut [&mut Victim]) -> Result<(), String> {
         Host::Recorded(_) => recorded(host)?,
         Host::Live | Host::Taped(_) => walk(Some(&mut wanted.clone()))?,
     };
-    let mut owners: BTreeMap<u32, Owner> = BTreeMap::new();
+    let mut owners: BTreeMap<u32, Option<Owner>> = BTreeMap::new();
     for victim in victims.iter_mut() {
         if let Some(pid) = held.by_inode.get(&victim.inode.into()) {
-            owners.entry(*pid).or_insert_with(|| owner(host, *pid)).fill(victim);
+            let began = held.began.get(pid).copied();
+            if let Some(owner) = owners.entry(*pid).or_insert_with(|| still(host, *pid, began)) {
+                owner.fill(victim);
+            }
             wanted.remove(&victim.inode.into());
         }
     }
@@ -61,15 +69,15 @@ pub fn inodes(host: &Host, wanted: impl Fn(u32, Option<&str>) -> bool) -> Result
         }
         return Ok(inodes);
     }
-    for process in all_processes().map_err(|e| e.to_string())?.flatten() {
-        let Ok(pid) = u32::try_from(process.pid) else { continue };
-        if let Some(files) = is_wanted(pid).then(|| process.fd().ok()).flatten() {
-            let sockets = files.flatten().filter_map(|file| match file.target {
-                FDTarget::Socket(inode) => u32::try_from(inode).ok(),
-                _ => None,
-            });
-            inodes.extend(sockets);
-        }
+    for pid in process::all().map_err(|e| e.to_string())?.into_iter().filter(|pid| is_wanted(*pid)) {
+        let all = Process::open(pid).and_then(|process| {
+            process.sockets(|inode| {
+                inodes.extend(u32::try_from(inode));
+                true
+            })
+        });
+        // One that ended, or that we may not look into, has none that can be seen.
+        drop(all);
     }
     Ok(inodes)
 }
@@ -92,22 +100,29 @@ pub fn keep(host: &Host) -> Result<(), String> {
 /// Looks through the open files of all processes, or until all that is wanted is found.
 fn walk(mut wanted: Option<&mut BTreeSet<u64>>) -> Result<Held, String> {
     let mut held = Held::default();
-    let mut processes: Vec<_> = all_processes().map_err(|e| e.to_string())?.flatten().collect();
-    processes.sort_by_key(|process| process.pid);
-    for process in processes {
+    for pid in process::all().map_err(|e| e.to_string())? {
         if wanted.as_ref().is_some_and(|wanted| wanted.is_empty()) {
             break;
         }
-        let (Ok(files), Ok(pid)) = (process.fd(), u32::try_from(process.pid)) else {
-            held.hidden += 1;
-            continue;
-        };
-        for file in files.flatten() {
-            if let FDTarget::Socket(inode) = file.target
-                && wanted.as_mut().is_none_or(|wanted| wanted.remove(&inode))
-            {
+        let mut holds = false;
+        let take = |inode| {
+            if wanted.as_mut().is_none_or(|wanted| wanted.remove(&inode)) {
                 held.by_inode.entry(inode).or_insert(pid);
+                holds = true;
             }
+            wanted.as_ref().is_none_or(|wanted| !wanted.is_empty())
+        };
+        let process = match Process::open(pid).and_then(|process| process.sockets(take).map(|()| process)) {
+            Ok(process) => process,
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                held.hidden += 1;
+                continue;
+            }
+            // It ended meanwhile.
+            Err(_) => continue,
+        };
+        if let Some(began) = holds.then(|| process.began()).flatten() {
+            held.began.insert(pid, began);
         }
     }
     Ok(held)
@@ -148,6 +163,17 @@ impl Owner {
         victim.container = self.cgroup.as_deref().and_then(container);
         victim.cgroup.clone_from(&self.cgroup);
     }
+}
+
+/// What is told of a process, if it still is the one that began then: its number may have gone to another one.
+fn still(host: &Host, pid: u32, began: Option<u64>) -> Option<Owner> {
+    let owner = owner(host, pid);
+    if host.is_recorded() {
+        return Some(owner);
+    }
+    // After all was read: whoever is there now was there while it was read.
+    let now = Process::open(pid).ok()?.began()?;
+    (began == Some(now)).then_some(owner)
 }
 
 fn owner(host: &Host, pid: u32) -> Owner {
@@ -221,9 +247,35 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_ended_owns_nothing() {
+        use std::os::fd::{AsRawFd, OwnedFd};
+        use std::process::{Command, Stdio};
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+        let inode: u64 = link.to_str().unwrap().trim_start_matches("socket:[").trim_end_matches(']').parse().unwrap();
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(OwnedFd::from(socket))).spawn().unwrap();
+        // Until its own standard input is the only one left.
+        let held = loop {
+            let held = walk(Some(&mut BTreeSet::from([inode]))).unwrap();
+            if held.by_inode.get(&inode) == Some(&child.id()) {
+                break held;
+            }
+        };
+        let began = held.began.get(&child.id()).copied();
+        let pid = child.id();
+        let owner = |began| still(&Host::Live, pid, began).and_then(|owner| owner.comm);
+        assert_eq!(owner(began).as_deref(), Some("sleep"));
+        // Another one of the same number, which began later.
+        assert_eq!(owner(began.map(|ticks| ticks - 1)), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(owner(began), None);
+    }
+
+    #[test]
     fn what_a_recording_tells_of_sockets_is_read() {
         let held = parse(b"hidden 2\n17 400\n18 400\n17 900\nrubbish\n19\n\xff 3\n20 99999999999\n");
-        assert_eq!(held, Held { by_inode: BTreeMap::from([(17, 400), (18, 400)]), hidden: 2 });
+        assert_eq!(held, Held { by_inode: BTreeMap::from([(17, 400), (18, 400)]), hidden: 2, ..Held::default() });
     }
 
     proptest! {

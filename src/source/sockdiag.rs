@@ -6,6 +6,7 @@
 pub mod connections;
 pub mod every;
 pub mod ports;
+pub mod unix;
 
 use std::io;
 

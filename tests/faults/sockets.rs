@@ -2,6 +2,10 @@
 //!
 //! Oracles: datagrams sent less received; ss, read before and after, of each socket that stood still in between.
 
+mod bad_input;
+mod choice;
+mod path;
+
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
@@ -30,8 +34,15 @@ pub fn cases() -> Vec<Case> {
         all.push(Case::with(of("full_accept_queue"), needs, move |_| accept_queue(family)));
         all.push(Case::with(of("sent_again"), &[Need::Namespaces, Need::Nft], move |_| sent_again(family)));
         all.push(Case::with(of("small_send_buffer"), needs, move |_| send_buffer(family)));
+        all.push(Case::with(of("held_by_its_send_buffer"), needs, move |window| path::send_buffer(family, window)));
+        all.push(Case::with(of("networks"), &[Need::Namespaces, Need::Nft], move |_| path::networks(family)));
+        all.push(Case::with(of("of_a_device"), needs, move |_| choice::device(family)));
     }
     all.push(Case::new("sockets::recorded", &[Need::Namespaces], recorded));
+    all.push(Case::new("sockets::no_room", &[Need::Namespaces], bad_input::no_room));
+    all.push(Case::new("sockets::come_and_go", &[Need::Namespaces], bad_input::come_and_go));
+    all.push(Case::new("sockets::names", &[Need::Namespaces], bad_input::names));
+    all.push(Case::new("sockets::check", &[Need::Namespaces], choice::check));
     all.push(Case::new("sockets::quiet", &[Need::Namespaces], quiet));
     all
 }
@@ -48,6 +59,9 @@ fn datagrams(family: Family, window: Duration) -> Outcome {
     let flood = |count: u64| (0..count).try_for_each(|_| sender.send_to(&[7; 1000], to).map(drop));
     flood(100)?;
     let before = read_all(&reader)?;
+    if before == 0 {
+        return again("nothing came before the window");
+    }
     let run = tool::start_with(&["sockets", "--json", "--netns", &lab.server.path()], window)?;
     std::thread::sleep(window / 2);
     let began = Timestamp::now();

@@ -7,6 +7,7 @@ use netstat_deep::model::Transport;
 use netstat_deep::sockets::limits::Limits;
 use netstat_deep::sockets::{By, Wanted, Watch};
 use netstat_deep::source::Host;
+use netstat_deep::source::sockdiag::every::Asked;
 use serde_json::{Value, json};
 
 use crate::message::{attribute, diag};
@@ -261,6 +262,64 @@ fn a_disturbed_or_broken_dump_is_said_to_be() {
 }
 
 #[test]
+fn an_answer_without_its_end_is_said_to_be() {
+    let samples = troubled();
+    let whole = diag(&[connection(1).payload(), connection(2).payload()]);
+    // NLMSG_DONE: a header and a number.
+    let cut = &whole[..whole.len() - 20];
+    samples.write(TCP, [cut, cut]);
+    let report = report(samples.path(), &["--transport", "tcp"]);
+    assert_eq!(report["states"][0]["count"], 2);
+    assert!(report["sources"][0]["reason"].as_str().unwrap().contains("the end is missing"), "{}", report["sources"]);
+}
+
+#[test]
+fn a_kernel_that_does_not_tell_of_a_kind_costs_that_kind() {
+    let samples = troubled();
+    // NLMSG_ERROR: EOPNOTSUPP, as sock_diag says without inet_diag.
+    let refused = [&[36, 0, 0, 0, 2, 0, 0, 0][..], &[0; 8], &(-95_i32).to_ne_bytes(), &[0; 16]].concat();
+    samples.write(TCP, [refused.clone(), refused]);
+    let told = report(samples.path(), &[]);
+    assert!(told["states"].as_array().unwrap().iter().all(|state| state["transport"] == "udp"), "{}", told["states"]);
+    let source = told["sources"].as_array().unwrap().iter().find(|source| source["name"] == "tcp sockets").unwrap();
+    assert!(source["ok"] == false && source["reason"].as_str().unwrap().contains("modprobe tcp_diag"), "{source}");
+    let none = verb("sockets", samples.path(), &["--transport", "tcp"]);
+    assert!(none.code == 3 && none.err.contains("modprobe tcp_diag"), "{}", none.err);
+}
+
+#[test]
+fn the_exit_code_tells_how_bad_it_is() {
+    let samples = troubled();
+    let code = |args: &[&str]| verb("sockets", samples.path(), args).code;
+    assert_eq!([code(&["--check"]), code(&["--check=info", "--by", "rtt"]), code(&[])], [1, 1, 0]);
+    let port = |check, port| code(&[check, "--port", port, "--transport", "tcp", "--state", "listen"]);
+    // A queue that fills is a warning; one that is full is more.
+    assert_eq!([port("--check", "81"), port("--check=warning", "81"), port("--check", "80")], [0, 1, 1]);
+    assert_eq!(port("--check=info", "82"), 0);
+    // What was lost at some time in a socket's life says nothing of now.
+    let lives = |check| verb("sockets", &samples.path().join("after"), &[check, "--transport", "udp", "--by", "drops"]);
+    assert_eq!([lives("--check=warning").code, lives("--check=info").code], [0, 1]);
+}
+
+#[test]
+fn unix_sockets_have_no_ports() {
+    let samples = troubled();
+    // struct unix_diag_msg of a listener with its queue (4), memory (5) and user (7).
+    let mut listener = [&[1, 1, 10, 0][..], &77_u32.to_ne_bytes(), &9_u64.to_ne_bytes()].concat();
+    listener.extend(attribute(4, &[6_u32, 5].map(u32::to_ne_bytes).concat()));
+    listener.extend(attribute(5, &[[0; 4]; 9].concat()));
+    listener.extend(attribute(7, &1000_u32.to_ne_bytes()));
+    let bytes = diag(&[listener]);
+    samples.write(".netlink/sock_diag/unix_all.bin", [bytes.clone(), bytes]);
+    let report = report(samples.path(), &["--transport", "unix"]);
+    let row = &report["sockets"][0];
+    assert_eq!((&row["local"], &row["troubles"][0]), (&json!("socket:[77]"), &json!("accept-queue-full")));
+    assert_eq!((&row["accept_queue"]["length"], &row["uid"], &row["cookie"]), (&json!(6), &json!(1000), &json!(9)));
+    let ported = verb("sockets", samples.path(), &["--json", "--port", "80"]);
+    assert!(!ported.out.contains("unix"), "{}", ported.out);
+}
+
+#[test]
 fn only_the_windows_on_both_sides_of_a_disturbed_dump_are_marked() {
     let samples = troubled();
     let quiet = diag(&[connection(1).payload()]);
@@ -270,11 +329,12 @@ fn only_the_windows_on_both_sides_of_a_disturbed_dump_are_marked() {
     let hosts = Host::recorded(samples.path()).unwrap_or_default();
     let [disturbed, quiet] = &hosts[..] else { panic!("{} samples", hosts.len()) };
     let limits = Limits::read(quiet, Limits::machine(quiet));
-    let wanted =
-        Wanted { transports: vec![Transport::Tcp], states: u32::MAX, port: None, inodes: None, by: By::Drops, top: 1 };
+    let asked = Asked { transports: vec![Transport::Tcp], ..Asked::all() };
+    let wanted = Wanted { asked, inodes: None, through: None, by: By::Drops, top: 1 };
     let mut watch = Watch::new(wanted, limits);
     watch.begin(quiet).unwrap();
-    let marked = [quiet, disturbed, quiet, quiet].map(|host| watch.end(host, true, None).unwrap().dumped.disturbed);
+    let marked =
+        [quiet, disturbed, quiet, quiet].map(|host| watch.end(host, true, None).unwrap().looked.dumped.disturbed);
     assert_eq!(marked, [false, true, true, false]);
 }
 

@@ -12,6 +12,7 @@ use crate::sockets::limits::Limits;
 use crate::sockets::spread::Spread;
 use crate::sockets::trouble::{Trouble, age, inflation, limited, retransmitted};
 use crate::sockets::{Seen, Survey};
+use crate::source::sockdiag::unix;
 use crate::source::{Host, owner};
 
 /// Networks and destinations in a report, at most.
@@ -43,12 +44,32 @@ pub fn rows(
         reason: found.err(),
         microseconds,
     });
+    let shown = survey.top.iter().chain(&survey.listeners).map(|seen| &seen.socket);
+    let names = unix::names(host, shown.filter(|socket| socket.transport == Transport::Unix));
     let rows = [&survey.top, &survey.listeners];
-    (rows.map(|list| list.iter().map(|seen| row(seen, victims.get(&seen.socket.inode), limits)).collect()), status)
+    (
+        rows.map(|list| {
+            list.iter()
+                .map(|seen| {
+                    let local = local(&seen.socket, &names);
+                    row(seen, local, survey.seconds, victims.get(&seen.socket.inode), limits)
+                })
+                .collect()
+        }),
+        status,
+    )
 }
 
-fn row(seen: &Seen, owner: Option<&Victim>, limits: &Limits) -> SocketRow {
-    let Seen { socket, grown } = seen;
+/// Its own end as it is written.
+fn local(socket: &Endpoint, names: &BTreeMap<u32, String>) -> String {
+    match socket.transport {
+        Transport::Unix => names.get(&socket.inode).cloned().unwrap_or_else(|| format!("socket:[{}]", socket.inode)),
+        _ => plain_end(socket.local).to_string(),
+    }
+}
+
+fn row(seen: &Seen, local: String, seconds: Option<f64>, owner: Option<&Victim>, limits: &Limits) -> SocketRow {
+    let Seen { socket, grown, worst } = seen;
     let listener = socket.accept_queue().is_some();
     let owner = owner.cloned().unwrap_or_default();
     let buffer = |used, size, set_by| Buffer { used, size, set_by };
@@ -56,10 +77,11 @@ fn row(seen: &Seen, owner: Option<&Victim>, limits: &Limits) -> SocketRow {
     SocketRow {
         transport: Some(socket.transport),
         state: Some(socket.state),
-        local: plain_end(socket.local).to_string(),
+        local,
         remote: (socket.remote.port() != 0).then(|| plain_end(socket.remote).to_string()),
         cookie: socket.cookie,
         troubles: Trouble::ALL.into_iter().filter(|trouble| trouble.of(socket, grown).is_some()).collect(),
+        severity: worst.map(|(trouble, much)| trouble.severity(much, seconds)),
         pid: owner.pid,
         comm: owner.comm,
         cgroup: owner.cgroup,
@@ -89,7 +111,7 @@ fn row(seen: &Seen, owner: Option<&Victim>, limits: &Limits) -> SocketRow {
     }
 }
 
-fn tcp(Seen { socket, grown }: &Seen) -> TcpRow {
+fn tcp(Seen { socket, grown, .. }: &Seen) -> TcpRow {
     let info = socket.tcp.unwrap_or_default();
     let share = |thousandths: Option<u64>| thousandths.map(|share| share as f64 / 1e3);
     TcpRow {

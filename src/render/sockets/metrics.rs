@@ -13,6 +13,16 @@ pub fn write(report: &SocketReport, out: &mut dyn Write) -> io::Result<()> {
         let (transport, state) = (one.transport.name(), one.state.name());
         writeln!(out, "netstat_deep_sockets{{transport=\"{transport}\",state=\"{state}\"}} {}", one.count)?;
     }
+    head(out, "netstat_deep_sockets_in_trouble", "gauge", "Sockets by what is wrong with them, each by its worst.")?;
+    for one in &report.troubles {
+        let (trouble, severity) = (serde_json::to_value(one.trouble)?, one.severity);
+        let trouble = trouble.as_str().unwrap_or_default();
+        writeln!(
+            out,
+            "netstat_deep_sockets_in_trouble{{trouble=\"{trouble}\",severity=\"{severity}\"}} {}",
+            one.count
+        )?;
+    }
     head(out, "netstat_deep_sockets_lost_packets", "gauge", "Packets that sockets lost in the window.")?;
     writeln!(out, "netstat_deep_sockets_lost_packets {}", report.drops)?;
     let queues = report.listeners.iter().filter_map(|row| Some((row, row.accept_queue?)));

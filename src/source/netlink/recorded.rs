@@ -33,7 +33,10 @@ impl Client<'_> {
             }
             read => read?,
         }
-        messages(&self.buffer, None, &mut dumped, each)?;
+        // One that was cut off where a message ends lacks the end.
+        if !messages(&self.buffer, None, &mut dumped, each)? && dumped.bad == 0 {
+            dumped.bad = 1;
+        }
         Ok(dumped)
     }
 }

@@ -41,6 +41,14 @@ const AF_INET6: u8 = 10;
 /// BBRINFO.
 const SOCKET_NUMBERS: [u16; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16];
 
+/// struct unix_diag_msg
+const UNIX: usize = 16;
+const AF_UNIX: u8 = 1;
+// include/uapi/linux/unix_diag.h
+const UNIX_USER: u16 = 7;
+/// RQLEN, MEMINFO, SHUTDOWN
+const UNIX_NUMBERS: [u16; 3] = [4, 5, 6];
+
 /// The messages of an answer, each with the payload that `each` makes of its own, or without those of which it makes none.
 pub fn rewrite(mut bytes: &[u8], mut each: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
@@ -88,8 +96,11 @@ pub fn link(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// A socket: struct inet_diag_msg, whose addresses are at 8 and 24, and whose user is at 64.
+/// A socket: struct inet_diag_msg, whose addresses are at 8 and 24, and whose user is at 64; or one of AF_UNIX.
 pub fn socket(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
+    if payload.first() == Some(&AF_UNIX) {
+        return unix(payload, names);
+    }
     let mut out = payload.get(..SOCKET)?.to_vec();
     let v6 = out[0] == AF_INET6;
     for at in [8, 24] {
@@ -108,6 +119,22 @@ pub fn socket(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     out[64..68].copy_from_slice(&names.user(uid).to_ne_bytes());
     for (kind, value) in attributes(&payload[SOCKET..]).filter(|(kind, _)| SOCKET_NUMBERS.contains(kind)) {
         push(&mut out, kind, value);
+    }
+    Some(out)
+}
+
+/// struct unix_diag_msg, which is numbers, and those of its attributes that are.
+fn unix(payload: &[u8], names: &mut Names) -> Option<Vec<u8>> {
+    let mut out = payload.get(..UNIX)?.to_vec();
+    for (kind, value) in attributes(&payload[UNIX..]) {
+        match kind {
+            UNIX_USER => {
+                let uid = u32::from_ne_bytes(*value.first_chunk()?);
+                push(&mut out, kind, &names.user(uid).to_ne_bytes());
+            }
+            kind if UNIX_NUMBERS.contains(&kind) => push(&mut out, kind, value),
+            _ => {}
+        }
     }
     Some(out)
 }
@@ -168,6 +195,19 @@ mod tests {
         let read = crate::source::link::parse(first.payload()).unwrap();
         assert_eq!((read.name, read.stats.len()), (b"dev1".to_vec(), 25));
         assert_eq!(new.len(), (first.length() as usize).next_multiple_of(4) + message(NLMSG_DONE, &[0; 4]).len());
+    }
+
+    #[test]
+    fn a_unix_socket_keeps_its_numbers_and_loses_its_name() {
+        let mut socket = vec![AF_UNIX, 1, 10, 0];
+        socket.resize(UNIX, 7);
+        for (kind, value) in [(0, &b"/run/acme"[..]), (4, &[3; 8]), (UNIX_USER, &4242_u32.to_ne_bytes())] {
+            socket.extend(attribute(kind, value));
+        }
+        let new = super::socket(&socket, &mut Names::default()).unwrap();
+        assert!(!new.windows(4).any(|part| part == b"acme" || part == 4242_u32.to_ne_bytes()));
+        let read = crate::source::sockdiag::every::parse(&new, crate::model::Transport::Unix).unwrap();
+        assert_eq!((read.accept_queue(), read.inode), (Some([0x0303_0303; 2]), 0x0707_0707));
     }
 
     #[test]
