@@ -55,19 +55,34 @@ pub struct Observer {
     complete: Option<Duration>,
     /// What did not answer in time.
     slow: BTreeSet<String>,
+    /// Whether the devices' qdiscs are read as well.
+    qdiscs: bool,
 }
 
 impl Observer {
     /// An observer of `host`.
     pub fn new(host: Host) -> Self {
-        let (clock, bytes, slow) = (Instant::now(), Vec::new(), BTreeSet::new());
-        Observer { host, only_netns: false, clock, bytes, complete: None, slow }
+        Observer {
+            host,
+            only_netns: false,
+            clock: Instant::now(),
+            bytes: Vec::new(),
+            complete: None,
+            slow: BTreeSet::new(),
+            qdiscs: false,
+        }
     }
 
     /// An observer of the running kernel that goes from one network namespace to the next, and leaves out what is the same
     /// in all of them. Times are taken from `clock`, so that another one may end a window that this one begins.
     pub fn of_namespaces(clock: Instant) -> Self {
         Observer { only_netns: true, clock, ..Observer::new(Host::Live) }
+    }
+
+    /// The same, for the send path: it reads the devices' qdiscs as well.
+    pub fn sending(mut self) -> Self {
+        self.qdiscs = true;
+        self
     }
 
     /// Everything, as it is at the start of a window.
@@ -108,7 +123,7 @@ impl Observer {
         if self.only_netns && self.slow.contains(devices::LINKS) {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "not asked: no answer in another namespace"));
         }
-        devices::start(&self.host, self.clock, &self.slow)
+        devices::start(&self.host, self.clock, &self.slow, self.qdiscs)
     }
 
     /// What the counters say since boot, as far as one snapshot can tell.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
@@ -24,7 +24,7 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
 use crate::source::{Host, groups, inventory, owner, path_mtu, settings, text};
-use crate::stage::{RECEIVE, Way, link, read};
+use crate::stage::{Way, link, read};
 use crate::tune::{journal, recent};
 
 /// Watches one way and reports on it, once or window after window.
@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
     /// One window of this host.
     pub fn once(&self, interval: Duration) -> Result<Report, Error> {
         let watch = || {
-            let mut observer = Observer::new(Host::Live);
+            let mut observer = self.observer(Host::Live);
             let mut probing = Probing::begin(self.probes)?;
             let first = observer.snapshot();
             let bar = Bar::new(self.format, interval);
@@ -130,9 +130,23 @@ impl PathArgs {
 }
 
 impl Run<'_> {
+    /// An observer that reads all that the stages of this way count.
+    pub fn observer(&self, host: Host) -> Observer {
+        // A recording serves both ways, whichever it was made for.
+        let sends = self.way != Way::Receive || matches!(host, Host::Taped(_));
+        let observer = Observer::new(host);
+        if sends { observer.sending() } else { observer }
+    }
+
+    /// One that goes through the namespaces.
+    pub fn observer_of_namespaces(&self, clock: Instant) -> Observer {
+        let observer = Observer::of_namespaces(clock);
+        if self.way == Way::Receive { observer } else { observer.sending() }
+    }
+
     /// What lies between two samples, the second of which is taken when `wait` is over; of one, what it says since boot.
     pub fn sampled(&self, hosts: &[Host], wait: impl FnOnce()) -> Result<Report, Error> {
-        let mut observer = Observer::new(hosts[0].clone());
+        let mut observer = self.observer(hosts[0].clone());
         let (host, window) = match hosts {
             [_, after] => (after, observer.between(after.clone(), wait)),
             _ => (&hosts[0], observer.since_boot()),
@@ -158,7 +172,7 @@ impl Run<'_> {
         if args.interval.is_zero() || host.is_recorded() {
             show(self.sampled(hosts, || ())?)?;
         } else {
-            let mut observer = Observer::new(Host::Live);
+            let mut observer = self.observer(Host::Live);
             let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
             let (mut windows, mut lasting) = (0, Lasting::default());
@@ -192,24 +206,15 @@ impl Run<'_> {
             longer: changes.seconds.map_or(0.0, |seconds| (seen.seconds / seconds - 1.0).max(0.0)),
             ..Probed::default()
         });
-        let mut uncounted = uncounted(probed.as_ref());
-        let balances = !changes.since_boot && self.way != Way::Send;
-        let solved = balances.then(|| ledger::solve(RECEIVE, &changes, sockets.as_ref(), &mut uncounted));
+        let mut uncounted = uncounted(self.way, probed.as_ref());
+        let balances = !changes.since_boot;
+        let solved = balances.then(|| ledger::solve(self.way, &changes, sockets.as_ref(), &mut uncounted));
         let (ledger, totals) = solved.unzip();
         if let Some(probed) = &mut probed {
             probed.explained = explained(&uncounted);
         }
         let settings = self.settings(host, &wanted_knobs(&stages, &changes, sockets.as_ref(), probed.as_ref()));
         let path_mtus = path_mtus(host, &changes, &mut sources);
-        if self.way == Way::Send {
-            // Whoever reads the document must not take silence for health.
-            sources.push(SourceStatus {
-                name: "neighbours, qdiscs and drivers".into(),
-                ok: false,
-                reason: Some("not looked at on the send path yet".into()),
-                microseconds: 0,
-            });
-        }
         let thresholds = self.thresholds.clone();
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
         let unexplained = missing(ledger.as_deref().unwrap_or_default());
@@ -347,11 +352,8 @@ pub(super) fn known_device(device: &str, names: BTreeSet<String>) -> Result<(), 
 /// Leaves only the rows of one device.
 fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
     known_device(device, devices(changes))?;
-    let is = |instance: &Instance| matches!(instance, Instance::Device { device: name } if name == device);
     for table in &mut changes.tables {
-        if table.group.scope == Scope::Device {
-            table.rows.retain(|row| is(&row.instance));
-        }
+        table.rows.retain(|row| row.instance.of_device().is_none_or(|name| name == device));
     }
     Ok(())
 }

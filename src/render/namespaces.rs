@@ -17,7 +17,8 @@ const NAMED: usize = 8;
 
 /// The lines. Quiet ones stand together, unless `all` are wanted.
 pub fn write(report: &Report, namespaces: &[NetnsReport], all: bool, out: &mut dyn Write) -> io::Result<()> {
-    let [label, taken, delivered, lost, unexplained] = ["namespace", "in", "delivered", "lost", "unexplained"];
+    let [taken, delivered] = table::in_and_out(report);
+    let [label, lost, unexplained] = ["namespace", "lost", "unexplained"];
     let heading = format!(" {label:<LABEL$} {taken:>9} {delivered:>9} {lost:>14} {unexplained:>11}  found");
     writeln!(out, "\n{BOLD}{heading}{BOLD:#}")?;
     let (unseen, seen): (Vec<_>, Vec<_>) = namespaces.iter().partition(|one| one.unseen.is_some());
@@ -36,7 +37,7 @@ pub fn write(report: &Report, namespaces: &[NetnsReport], all: bool, out: &mut d
     if let Some(reason) = hidden.and_then(|source| source.reason.as_ref()) {
         writeln!(out, " {} {DIM}{reason}{DIM:#}", cut("(others?)"))?;
     }
-    if namespaces.iter().any(|one| one.missing().1 > 0) { table::unexplained(out) } else { Ok(()) }
+    if namespaces.iter().any(|one| one.missing().1 > 0) { table::unexplained(report, out) } else { Ok(()) }
 }
 
 fn line(one: &NetnsReport, out: &mut dyn Write) -> io::Result<()> {

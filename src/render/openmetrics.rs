@@ -79,6 +79,8 @@ fn labels(netns: Option<&str>, instance: &Instance) -> String {
         Instance::Cpu { cpu } => Some(format!("cpu=\"{cpu}\"")),
         Instance::Device { device } => Some(format!("device=\"{}\"", label(device))),
         Instance::Queue { device, queue } => Some(format!("device=\"{}\",queue=\"{}\"", label(device), label(queue))),
+        Instance::Qdisc { device, qdisc } => Some(format!("device=\"{}\",qdisc=\"{}\"", label(device), label(qdisc))),
+        Instance::Class { device, class } => Some(format!("device=\"{}\",class=\"{}\"", label(device), label(class))),
         Instance::Socket { socket } => Some(format!("socket=\"{}\"", label(socket))),
     };
     let all: Vec<String> = netns.into_iter().chain(keys).collect();

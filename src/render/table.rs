@@ -10,7 +10,7 @@ use super::path::{self, BAD, BOLD, COMMAND, DIM, GOOD, ODD};
 use super::words::{bytes, grouped, share, short, time, wrap};
 use crate::ledger::Line;
 use crate::model::{Evidence, Finding, Instance, Severity, Suggestion, Victim};
-use crate::report::{Report, StageCounters, Value, Verb};
+use crate::report::{Report, StageCounters, Value};
 
 /// The narrowest terminal that people still use.
 const WIDTH: usize = 80;
@@ -23,10 +23,6 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
         writeln!(out, "\n{names}\n{values}")?;
     }
     balance(report, out)?;
-    if report.kind == Verb::Tx {
-        writeln!(out)?;
-        paragraph(out, "", NOT_SEEN, DIM)?;
-    }
     if let Some(all) = &report.namespaces {
         namespaces::write(report, all, verbose > 0, out)?;
     }
@@ -34,7 +30,7 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
         writeln!(out)?;
         show_finding(finding, netns, report, out)?;
     }
-    if report.since_boot && verbose == 0 && report.kind != Verb::Tx {
+    if report.since_boot && verbose == 0 {
         losses_since_boot(report, out)?;
     }
     if let Some(next) = what_next(report) {
@@ -77,10 +73,16 @@ fn headline(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
+/// The words for what a path takes in, and what comes out of it.
+pub(super) fn in_and_out(report: &Report) -> [&'static str; 2] {
+    if report.is_of_sending() { ["to send", "sent"] } else { ["in", "delivered"] }
+}
+
 fn balance(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Some(totals) = report.totals else { return Ok(()) };
     let lost_style = if totals.lost > 0 { BAD } else { Style::new() };
-    write!(out, " in {}  delivered {}", grouped(totals.taken), grouped(totals.delivered))?;
+    let [taken, passed] = in_and_out(report);
+    write!(out, " {taken} {}  {passed} {}", grouped(totals.taken), grouped(totals.delivered))?;
     write!(out, "  {lost_style}lost {}", grouped(totals.lost))?;
     if totals.lost > 0 {
         write!(out, " ({})", share(totals.lost, totals.taken))?;
@@ -94,13 +96,11 @@ fn balance(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     let style = if totals.unexplained > 0 { ODD } else { Style::new() };
     writeln!(out, "  {style}unexplained {}{style:#}", grouped(totals.unexplained))?;
-    if totals.unexplained > 0 { unexplained(out) } else { Ok(()) }
+    if totals.unexplained > 0 { unexplained(report, out) } else { Ok(()) }
 }
 
-pub(super) fn unexplained(out: &mut dyn Write) -> io::Result<()> {
-    let text = "No counter says where the unexplained packets went: most likely firewall rules, or XFRM policies. \
-                'nft list ruleset' shows the rules' own counters.";
-    paragraph(out, "", text, DIM)
+pub(super) fn unexplained(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    paragraph(out, "", if report.is_of_sending() { UNSEEN_OUT } else { UNSEEN_IN }, DIM)
 }
 
 fn show_finding(finding: &Finding, netns: Option<&str>, report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -135,9 +135,11 @@ fn show_finding(finding: &Finding, netns: Option<&str>, report: &Report, out: &m
     Ok(())
 }
 
-/// What the send path's report says nothing of.
-const NOT_SEEN: &str = "Only down to IP, and without a balance: for what neighbours, qdiscs and drivers lose see 'drops', \
-                        'tc -s qdisc' and 'ip -s -s link'.";
+/// Where packets go of which no counter tells.
+const UNSEEN_IN: &str = "No counter says where the unexplained packets went: most likely firewall rules, or XFRM policies. \
+                         'nft list ruleset' shows the rules' own counters.";
+const UNSEEN_OUT: &str = "No counter says where the unexplained packets went: most likely firewall rules (OUTPUT), BPF \
+                          programs, or next hops that do not answer. 'drops' sees each; -v shows at which stage.";
 
 /// What to look at when nothing was found. Of a recording there is nothing more to be seen.
 fn what_next(report: &Report) -> Option<&'static str> {
@@ -257,7 +259,7 @@ fn losses_since_boot(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         for (counter, value) in &entry.counters.0 {
             if let Value::Total { total, .. } = *value
                 && total > 0
-                && (counter.same_loss.is_some() || counter.flow.is_some_and(|flow| flow.is_loss()))
+                && counter.is_loss()
             {
                 table.add_row([entry.stage.into(), counter.id(), cell(&entry.instance), grouped(total)]);
             }

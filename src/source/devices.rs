@@ -11,7 +11,7 @@ use super::interrupts::Card;
 use super::netdev::{self, Names};
 use super::netlink::{self, Client, DEADLINE, Dumped, Family};
 use super::sheet::Rows;
-use super::{Host, interrupts, link, text};
+use super::{Host, interrupts, link, qdisc, text};
 
 /// Enough for a dump, whose buffer is on the heap.
 const STACK: usize = 128 << 10;
@@ -46,10 +46,12 @@ enum Sent {
 
 /// Starts to ask about all devices of the calling thread's network namespace. Drivers that were `slow` are asked last, so
 /// that they do not keep others waiting. Times are taken from `clock`.
-pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>) -> io::Result<Answers> {
+///
+/// The devices' qdiscs are asked for only if they are wanted.
+pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>, qdiscs: bool) -> io::Result<Answers> {
     let (send, receive) = mpsc::channel();
     let (host, slow, started) = (host.clone(), slow.clone(), clock.elapsed());
-    spawn(move || ask(&Asking { host, clock, send }, &slow))?;
+    spawn(move || ask(&Asking { host, clock, send }, &slow, qdiscs))?;
     Ok(Answers { receive, clock, started, asked: Vec::new() })
 }
 
@@ -102,7 +104,7 @@ impl Asking {
     }
 }
 
-fn ask(asking: &Asking, slow: &BTreeSet<String>) {
+fn ask(asking: &Asking, slow: &BTreeSet<String>, qdiscs: bool) {
     let links = asking.answer(LINKS, || {
         let (links, dumped) = link::read(&asking.host)?;
         if links.is_empty() {
@@ -126,6 +128,11 @@ fn ask(asking: &Asking, slow: &BTreeSet<String>) {
         asking.answer("driver statistics", || Err::<((), _, _), _>(e));
     }
     let names: Names = links.into_iter().map(|link| (link.index, link.name)).collect();
+    if qdiscs {
+        asking.answer("rtnetlink qdiscs", || {
+            qdisc::read(&mut qdisc::client(&asking.host), &names).map(|(rows, dumped)| ((), rows, dumped))
+        });
+    }
     let mut client = Client::new(&asking.host, Family::Generic);
     for Dump { name, take } in DUMPS {
         asking.answer(name, || take(&mut client, &names).map(|(rows, dumped)| ((), rows, dumped)));
@@ -211,7 +218,7 @@ mod tests {
 
     #[test]
     fn this_machine_s_devices_answer() {
-        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new()).unwrap();
+        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new(), false).unwrap();
         let all: Vec<Answer> = answers.collect();
         let links = all.iter().find(|answer| answer.name == LINKS).unwrap();
         assert!(links.result.is_ok(), "{links:?}");

@@ -25,6 +25,7 @@ pub mod path_mtu;
 pub mod place;
 pub mod privilege;
 pub mod probe;
+pub mod qdisc;
 pub mod reasons;
 pub mod redact;
 pub mod settings;

@@ -2,7 +2,23 @@
 
 mod offload;
 
-use crate::model::{Knob, Memory, Place, Risk, Scope, Stage};
+use crate::counters;
+use crate::model::{Flow, Knob, Memory, Place, Risk, Scope, Stage, Unit};
+use crate::source::groups::LINK;
+use crate::stage::qdisc;
+
+counters! {
+    /// Packets that a device took. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_PACKETS = LINK.total("tx_packets", Unit::WirePackets).sends(Flow::Reaches {
+        past: "neighbour",
+        at: "driver_tx",
+        or: &qdisc::SENT,
+    });
+    /// Packets that were given to a device and not sent. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_DROPPED = LINK.total("tx_dropped", Unit::Packets).sends(Flow::Lost { at: "driver_tx" });
+    /// Packets that a device took and could not send. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_ERRORS = LINK.total("tx_errors", Unit::Packets).sends(Flow::Lost { at: "driver_tx" });
+}
 
 static BQL_LIMIT_MAX: Knob = Knob {
     id: "bql.limit_max",
@@ -99,7 +115,7 @@ pub static STAGE: Stage = Stage {
     chapter: include_str!("chapter/driver_tx.md"),
     fed_by: None,
     queues_in_sockets: false,
-    counters: &[],
+    counters: COUNTERS,
     rules: &[],
     reasons: &[],
     knobs: KNOBS,

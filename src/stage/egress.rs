@@ -1,6 +1,15 @@
 //! T6, egress: the transmit queue of the device is chosen.
 
-use crate::model::{Knob, Memory, Place, Risk, Scope, Stage};
+use crate::counters;
+use crate::model::{Flow, Knob, Memory, Place, Risk, Scope, Stage, Unit};
+use crate::source::groups::CLSACT;
+
+counters! {
+    /// Packets that filters or programs at a device's tc hooks dropped, both ways together. Those of tcx are not counted
+    /// anywhere. include/net/sch_generic.h mini_qdisc_qstats_cpu_drop().
+    TC_DROPS =
+        CLSACT.total("drops", Unit::Packets).sends(Flow::MayExplain { at: "egress", from: "neighbour" });
+}
 
 static XPS_CPUS: Knob = Knob {
     id: "xps_cpus",
@@ -48,7 +57,7 @@ pub static STAGE: Stage = Stage {
     chapter: include_str!("chapter/egress.md"),
     fed_by: None,
     queues_in_sockets: false,
-    counters: &[],
+    counters: COUNTERS,
     rules: &[],
     reasons: &[],
     knobs: &[&XPS_CPUS, &XPS_RXQS],

@@ -29,6 +29,7 @@ pub fn cases() -> Vec<Case> {
     let needs = &[Need::Namespaces];
     let mut all = vec![
         Case::new("netns_all::one_goes_away", needs, goes_away),
+        Case::new("netns_all::send_path", needs, send_path),
         Case::new("netns_all::unnamed_by_its_unit", needs, by_unit),
         Case::new("netns_all::without_permission", needs, |_: Duration| not_permitted()),
         Case::new("netns_all::one_at_a_time_elsewhere", needs, |_: Duration| refused()),
@@ -52,7 +53,7 @@ fn same_addresses(family: Family, window: Duration) -> Outcome {
     let [one, two] = &labs;
     let sender = |lab: &Lab| Actor::start(&lab.client, "nsd-sender", "udp-sender", &[&source, "1", "any"]);
     let mut senders = [sender(one)?, sender(two)?];
-    let (report, sent) = second_window(window, "off", || {
+    let (report, sent) = second_window("rx", window, "off", || {
         let order = format!("send {local} {SENT} 100 0");
         Ok([senders[0].ask(&order)?, senders[1].ask(&order)?])
     })?;
@@ -103,7 +104,7 @@ fn firewall(window: Duration) -> Outcome {
     for lab in &labs {
         senders.push(Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "any"])?);
     }
-    let (report, sent) = second_window(window, "on", || {
+    let (report, sent) = second_window("rx", window, "on", || {
         let order = format!("send {} 120 100 0", Family::V4.server(PORT));
         Ok([senders[0].ask(&order)?, senders[1].ask(&order)?])
     })?;
@@ -122,13 +123,31 @@ fn firewall(window: Duration) -> Outcome {
     checks.done(&format_args!("{walled}\n{rows:?}"))
 }
 
+/// The other way: who sends is told from who does not.
+fn send_path(window: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "any"])?;
+    let (report, sent) =
+        second_window("tx", window, "off", || sender.ask(&format!("send {} 150 100 0", Family::V4.server(PORT))))?;
+    if sent != 150 {
+        return again(format_args!("sent {sent}"));
+    }
+    let mut checks = Checks::default();
+    let [client, server] = [&lab.client, &lab.server].map(|namespace| of(&report, &namespace.name));
+    checks.same("Udp.OutDatagrams where it is sent", Some(sent), client.delta("Udp.OutDatagrams"));
+    checks.same("Udp.OutDatagrams where it is received", Some(0), server.delta("Udp.OutDatagrams"));
+    checks.same("lost", Some(0), client.0["totals"]["lost"].as_u64());
+    checks.that(client.0["totals"]["in"].as_u64() >= Some(sent), "what was to be sent should be in the totals");
+    checks.done(&client)
+}
+
 /// Costs its own line, and nothing else.
 fn goes_away(window: Duration) -> Outcome {
     let (lab, leaver) = (Lab::new()?, Lab::new()?);
     let name = leaver.server.name.clone();
     let mut leaver = Some(leaver);
     let mut sender = Actor::start(&lab.client, "nsd-sender", "udp-sender", &["10.77.0.1:0", "1", "any"])?;
-    let (report, sent) = second_window(window, "off", || {
+    let (report, sent) = second_window("rx", window, "off", || {
         leaver = None;
         sender.ask(&format!("send {} 100 100 0", Family::V4.server(PORT)))
     })?;
@@ -241,11 +260,16 @@ fn refused() -> Outcome {
 
 /// Runs `traffic` wholly inside the second of two windows: it has begun in every namespace when the first is printed,
 /// however long it takes to go through all that this machine has.
-fn second_window<T>(window: Duration, probes: &str, traffic: impl FnOnce() -> Outcome<T>) -> Outcome<(Report, T)> {
+fn second_window<T>(
+    verb: &str,
+    window: Duration,
+    probes: &str,
+    traffic: impl FnOnce() -> Outcome<T>,
+) -> Outcome<(Report, T)> {
     /// Nothing takes longer; a program that hangs must fail the test and not hang it.
     const PATIENCE: Duration = Duration::from_secs(30);
     let mut child = Command::new(env!("CARGO_BIN_EXE_netstat-deep"))
-        .args(["rx", "--jsonl", "--count", "2", "--probes", probes, "--netns", "all"])
+        .args([verb, "--jsonl", "--count", "2", "--probes", probes, "--netns", "all"])
         .args(["--interval", &format!("{}s", window.as_secs())])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -9,7 +9,7 @@ use netstat_deep::render::{self, Look};
 use netstat_deep::report::namespaces::{NetnsReport, rank};
 use netstat_deep::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use netstat_deep::source::namespaces::Namespace;
-use netstat_deep::stage::{RECEIVE, counters};
+use netstat_deep::stage::{RECEIVE, Way, counters};
 use serde_json::{Value, json};
 
 use crate::openmetrics;
@@ -24,7 +24,7 @@ fn counter(id: &str) -> &'static Counter {
 fn report(grown: &[(&str, u64)], dropped_on_a_cpu: u64) -> Report {
     let quiet = Observed::quiet().with_at(counter("softnet.dropped"), Instance::Cpu { cpu: 0 }, dropped_on_a_cpu);
     let seen = grown.iter().fold(quiet, |seen, (id, by)| seen.with(counter(id), *by));
-    let (lines, totals) = ledger::solve(RECEIVE, &seen.changes, None, &mut []);
+    let (lines, totals) = ledger::solve(Way::Receive, &seen.changes, None, &mut []);
     Report {
         schema: SCHEMA,
         kind: Verb::Rx,
