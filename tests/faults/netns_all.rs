@@ -116,6 +116,8 @@ fn firewall(window: Duration) -> Outcome {
     checks.same("lost at netfilter", Some(120), walled.ledger_sum("netfilter", "lost"));
     checks.same("unexplained", vec![], walled.unexplained());
     checks.same("lost where nothing filters", Some(0), open.0["totals"]["lost"].as_u64());
+    checks.same("findings where nothing filters", Some(0), open.0["findings"].as_array().map(Vec::len));
+    checks.that(walled.0["findings"].as_array().is_some_and(|all| !all.is_empty()), "the drops should be found");
     let id = walled.0["netns"]["id"].clone();
     let rows = report.drops("NETFILTER_DROP");
     let there = rows.iter().filter(|row| row["netns"] == id).filter_map(|row| row["count"].as_u64()).sum();
