@@ -1,5 +1,7 @@
 //! Runs every rule over what was observed.
 
+use std::collections::BTreeMap;
+
 use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Place, Probed, Rule, Severity, Sockets, Stage};
 
 /// The settings that the rules need to look at this time: those of rules whose counters moved. On a quiet host none.
@@ -9,8 +11,10 @@ pub fn wanted_knobs(
     changes: &Changes,
     sockets: Option<&Sockets>,
     probed: Option<&Probed>,
+    unexplained: &BTreeMap<&'static str, u64>,
 ) -> Vec<&'static Knob> {
-    let rules = stages.iter().flat_map(|stage| stage.rules).filter(|rule| triggered(rule, changes, sockets, probed));
+    let looks = |rule: &&&Rule| triggered(rule, changes, sockets, probed, unexplained);
+    let rules = stages.iter().flat_map(|stage| stage.rules).filter(looks);
     let knobs = rules.flat_map(|rule| rule.knobs).copied();
     knobs
         .filter(|knob| {
@@ -23,7 +27,8 @@ pub fn wanted_knobs(
 pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for stage in stages {
-        let looks = |rule: &&&Rule| triggered(rule, &seen.changes, seen.sockets.as_ref(), seen.probed.as_ref());
+        let (sockets, probed) = (seen.sockets.as_ref(), seen.probed.as_ref());
+        let looks = |rule: &&&Rule| triggered(rule, &seen.changes, sockets, probed, &seen.unexplained);
         for rule in stage.rules.iter().filter(looks) {
             for mut finding in (rule.fires)(seen, rule) {
                 finding.stage = stage.id.into();
@@ -40,7 +45,13 @@ pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
     findings
 }
 
-fn triggered(rule: &Rule, changes: &Changes, sockets: Option<&Sockets>, probed: Option<&Probed>) -> bool {
+fn triggered(
+    rule: &Rule,
+    changes: &Changes,
+    sockets: Option<&Sockets>,
+    probed: Option<&Probed>,
+    unexplained: &BTreeMap<&'static str, u64>,
+) -> bool {
     let moved = |counter: &&'static Counter| {
         changes.each(counter).any(|(_, change)| match change {
             Change::Total { delta, .. } => delta.is_some_and(|delta| delta > 0),
@@ -48,12 +59,18 @@ fn triggered(rule: &Rule, changes: &Changes, sockets: Option<&Sockets>, probed: 
         })
     };
     let lost = || rule.seen.contains(&Sockets::LOSS) && sockets.is_some_and(|sockets| sockets.udp_lost > 0);
+    let missing = |name: &&str| {
+        let stage = name.strip_prefix(Rule::MISSING_AT);
+        stage.and_then(|stage| unexplained.get(stage)).is_some_and(|packets| *packets > 0)
+    };
     let saw = |probed: &Probed| rule.seen.iter().any(|name| probed.saw(name));
-    rule.triggers.iter().any(moved) || lost() || probed.is_some_and(saw)
+    rule.triggers.iter().any(moved) || lost() || rule.seen.iter().any(missing) || probed.is_some_and(saw)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::wanted_knobs;
     use crate::model::{Changes, Finding, Instance, Lasting, Observed, Place, Scope, Severity};
     use crate::stage::{RECEIVE, backlog, rules};
@@ -63,7 +80,7 @@ mod tests {
         let lossy = Observed::quiet().with_at(&backlog::DROPPED, Instance::Cpu { cpu: 1 }, 3);
         let mut changes = lossy.changes;
         let below_sys = |changes: &Changes| {
-            let knobs = wanted_knobs(RECEIVE, changes, None, None);
+            let knobs = wanted_knobs(RECEIVE, changes, None, None, &BTreeMap::new());
             assert!(!knobs.is_empty());
             knobs.iter().any(|knob| matches!(knob.place, Place::Sysfs(_)))
         };

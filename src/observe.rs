@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use crate::model::{Changes, Group, Kind, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span, Table};
 use crate::source::devices::{self, Answer, Answers};
-use crate::source::groups::{CONNTRACK, DOORS, Door, NF_CONNTRACK};
+use crate::source::groups::{ARP_CACHE, CONNTRACK, DOORS, Door, NDISC_CACHE, NF_CONNTRACK};
 use crate::source::netlink::Dumped;
 use crate::source::sockdiag::{self, connections};
-use crate::source::{Host, conntrack, text};
-use crate::stage::counters_of;
+use crate::source::{Host, conntrack, neighbour, text};
+use crate::stage::{Way, counters_of};
 use sockets::{SOCK_DIAG, SocketLooks, connections_tell, take_sums, with_connections};
 use tables::{fill, something, take};
 
@@ -55,34 +55,23 @@ pub struct Observer {
     complete: Option<Duration>,
     /// What did not answer in time.
     slow: BTreeSet<String>,
-    /// Whether the devices' qdiscs are read as well.
-    qdiscs: bool,
+    /// Whether the send path is looked at.
+    sends: bool,
 }
 
 impl Observer {
-    /// An observer of `host`.
-    pub fn new(host: Host) -> Self {
-        Observer {
-            host,
-            only_netns: false,
-            clock: Instant::now(),
-            bytes: Vec::new(),
-            complete: None,
-            slow: BTreeSet::new(),
-            qdiscs: false,
-        }
+    /// An observer of `host`, for one way of packets or for both: what takes many files is read for its own way only. A
+    /// recording is made for both.
+    pub fn new(host: Host, way: Way) -> Self {
+        let sends = way != Way::Receive || matches!(host, Host::Taped(_));
+        let (clock, bytes, slow) = (Instant::now(), Vec::new(), BTreeSet::new());
+        Observer { host, only_netns: false, clock, bytes, complete: None, slow, sends }
     }
 
     /// An observer of the running kernel that goes from one network namespace to the next, and leaves out what is the same
     /// in all of them. Times are taken from `clock`, so that another one may end a window that this one begins.
-    pub fn of_namespaces(clock: Instant) -> Self {
-        Observer { only_netns: true, clock, ..Observer::new(Host::Live) }
-    }
-
-    /// The same, for the send path: it reads the devices' qdiscs as well.
-    pub fn sending(mut self) -> Self {
-        self.qdiscs = true;
-        self
+    pub fn of_namespaces(clock: Instant, way: Way) -> Self {
+        Observer { only_netns: true, clock, ..Observer::new(Host::Live, way) }
     }
 
     /// Everything, as it is at the start of a window.
@@ -105,6 +94,9 @@ impl Observer {
             self.open(door, &mut online, &mut snapshot);
         }
         self.conntrack(&mut snapshot);
+        if self.sends && snapshot.table(&ARP_CACHE).is_none() {
+            self.neighbours(&mut snapshot);
+        }
         match answers {
             Ok(answers) => self.devices(answers, &mut snapshot),
             Err(e) => snapshot.sources.push(status_of("devices", Err(e), begin, self.clock.elapsed())),
@@ -123,7 +115,7 @@ impl Observer {
         if self.only_netns && self.slow.contains(devices::LINKS) {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "not asked: no answer in another namespace"));
         }
-        devices::start(&self.host, self.clock, &self.slow, self.qdiscs)
+        devices::start(&self.host, self.clock, &self.slow, self.sends)
     }
 
     /// What the counters say since boot, as far as one snapshot can tell.
@@ -235,6 +227,21 @@ impl Observer {
         let read = self.span(name, begin);
         let status =
             sheet.and_then(|(sheet, dumped)| something(take(group, &sheet, &[], "", read, snapshot), left_out(dumped)));
+        snapshot.sources.push(status_of(name, status, begin, self.clock.elapsed()));
+    }
+
+    /// The neighbour tables, where no file shows them.
+    fn neighbours(&mut self, snapshot: &mut Snapshot) {
+        let (begin, name) = (self.clock.elapsed(), "rtnetlink neighbour tables");
+        let tables = neighbour::tables(&self.host);
+        let read = self.span(name, begin);
+        let status = tables.and_then(|(tables, dumped)| {
+            let taken = tables.iter().map(|table| {
+                let group = if table.v6 { &NDISC_CACHE } else { &ARP_CACHE };
+                take(group, &table.sheet(), &[], "", read, snapshot)
+            });
+            something(taken.sum(), left_out(dumped))
+        });
         snapshot.sources.push(status_of(name, status, begin, self.clock.elapsed()));
     }
 

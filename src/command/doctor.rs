@@ -17,6 +17,7 @@ use crate::report::{Netns, Own, SCHEMA};
 use crate::source::privilege::{self, Status};
 use crate::source::tracepoint::{self, Types};
 use crate::source::{Host, genl, place};
+use crate::stage::Way;
 
 /// Shows the card.
 pub fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<u8, Error> {
@@ -25,7 +26,7 @@ pub fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<u8, Error> {
     if abilities::may_attach(&facts) {
         hooks::attempt(&mut hooks);
     }
-    let sources = Observer::new(Host::Live).snapshot().sources;
+    let sources = Observer::new(Host::Live, Way::Both).snapshot().sources;
     let (id, cookie) = place::identity();
     let (abilities, remedies) = abilities::judge(&facts, &hooks, &sources);
     let card = Card {

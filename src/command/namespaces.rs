@@ -41,7 +41,7 @@ pub(super) fn windows(run: &Run, args: &PathArgs, out: &mut (dyn Write + Send)) 
         live.show(out, |out| render::write(&report, look, out)).map_err(Error::output)
     };
     let every = Every { run, clock: Instant::now() };
-    let mut home = run.observer(Host::Live);
+    let mut home = Observer::new(Host::Live, run.way);
     if args.interval.is_zero() {
         let found = find()?;
         let taken = every.since_boot(&found.all);
@@ -172,7 +172,7 @@ impl Every<'_> {
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let mut observer = self.run.observer_of_namespaces(self.clock);
+                    let mut observer = Observer::of_namespaces(self.clock, self.run.way);
                     while let Some((at, one)) = {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         all.get(at).map(|one| (at, one))

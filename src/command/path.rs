@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
@@ -17,14 +17,15 @@ use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
 use crate::ledger;
 use crate::model::{
     Changes, Finding, Instance, Knob, Lasting, Observed, PathMtu, Probed, Scope, Settings, Severity, SourceStatus,
+    Unresolved,
 };
 use crate::observe::{Observer, Window};
 use crate::render::{self, Look};
 use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
-use crate::source::{Host, groups, inventory, owner, path_mtu, settings, text};
-use crate::stage::{Way, link, read};
+use crate::source::{self, Host, groups, inventory, owner, path_mtu, settings, text};
+use crate::stage::{Way, link, neighbour, read};
 use crate::tune::{journal, recent};
 
 /// Watches one way and reports on it, once or window after window.
@@ -48,7 +49,7 @@ pub fn run(way: Way, args: &PathArgs, out: &mut (dyn Write + Send), stop: &Atomi
 
 /// Where to look, and what not to show.
 pub(super) struct Run<'a> {
-    way: Way,
+    pub way: Way,
     pub stop: &'a AtomicBool,
     ignored: Ignored,
     thresholds: BTreeMap<(String, String), f64>,
@@ -110,7 +111,7 @@ impl<'a> Run<'a> {
     /// One window of this host.
     pub fn once(&self, interval: Duration) -> Result<Report, Error> {
         let watch = || {
-            let mut observer = self.observer(Host::Live);
+            let mut observer = Observer::new(Host::Live, self.way);
             let mut probing = Probing::begin(self.probes)?;
             let first = observer.snapshot();
             let bar = Bar::new(self.format, interval);
@@ -130,23 +131,9 @@ impl PathArgs {
 }
 
 impl Run<'_> {
-    /// An observer that reads all that the stages of this way count.
-    pub fn observer(&self, host: Host) -> Observer {
-        // A recording serves both ways, whichever it was made for.
-        let sends = self.way != Way::Receive || matches!(host, Host::Taped(_));
-        let observer = Observer::new(host);
-        if sends { observer.sending() } else { observer }
-    }
-
-    /// One that goes through the namespaces.
-    pub fn observer_of_namespaces(&self, clock: Instant) -> Observer {
-        let observer = Observer::of_namespaces(clock);
-        if self.way == Way::Receive { observer } else { observer.sending() }
-    }
-
     /// What lies between two samples, the second of which is taken when `wait` is over; of one, what it says since boot.
     pub fn sampled(&self, hosts: &[Host], wait: impl FnOnce()) -> Result<Report, Error> {
-        let mut observer = self.observer(hosts[0].clone());
+        let mut observer = Observer::new(hosts[0].clone(), self.way);
         let (host, window) = match hosts {
             [_, after] => (after, observer.between(after.clone(), wait)),
             _ => (&hosts[0], observer.since_boot()),
@@ -172,7 +159,7 @@ impl Run<'_> {
         if args.interval.is_zero() || host.is_recorded() {
             show(self.sampled(hosts, || ())?)?;
         } else {
-            let mut observer = self.observer(Host::Live);
+            let mut observer = Observer::new(Host::Live, self.way);
             let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
             let (mut windows, mut lasting) = (0, Lasting::default());
@@ -213,11 +200,13 @@ impl Run<'_> {
         if let Some(probed) = &mut probed {
             probed.explained = explained(&uncounted);
         }
-        let settings = self.settings(host, &wanted_knobs(&stages, &changes, sockets.as_ref(), probed.as_ref()));
         let path_mtus = path_mtus(host, &changes, &mut sources);
+        let unexplained = missing(ledger.as_deref().unwrap_or_default());
+        let wanted = wanted_knobs(&stages, &changes, sockets.as_ref(), probed.as_ref(), &unexplained);
+        let settings = self.settings(host, &wanted);
+        let next_hops = next_hops(host, &changes, &unexplained, &mut sources);
         let thresholds = self.thresholds.clone();
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
-        let unexplained = missing(ledger.as_deref().unwrap_or_default());
         let hidden = if changes.since_boot { Vec::new() } else { inventory::hidden(host) };
         let restarted = self.restarted(host, &changes);
         let seen = Observed {
@@ -228,6 +217,7 @@ impl Run<'_> {
             enter,
             probed,
             path_mtus,
+            next_hops,
             unexplained,
             hidden,
             lasting,
@@ -316,6 +306,27 @@ fn path_mtus(host: &Host, changes: &Changes, sources: &mut Vec<SourceStatus>) ->
         reason,
         microseconds,
     });
+    found.unwrap_or_default()
+}
+
+/// The next hops whose link address is not known, if some were asked in vain, or what was sent reached no device.
+fn next_hops(
+    host: &Host,
+    changes: &Changes,
+    unexplained: &BTreeMap<&'static str, u64>,
+    sources: &mut Vec<SourceStatus>,
+) -> Vec<Unresolved> {
+    let asked =
+        [&neighbour::ARP_FAILED, &neighbour::ARP_DISCARDS, &neighbour::NDISC_FAILED, &neighbour::NDISC_DISCARDS];
+    let missing = unexplained.get(neighbour::STAGE.id).is_some_and(|packets| *packets > 0);
+    if changes.since_boot || !(missing || changes.delta_of(&asked) > 0) {
+        return Vec::new();
+    }
+    let start = std::time::Instant::now();
+    let found = source::neighbour::unresolved(host);
+    let reason = found.as_ref().err().map(ToString::to_string);
+    let microseconds = start.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
+    sources.push(SourceStatus { name: "rtnetlink neighbours".into(), ok: reason.is_none(), reason, microseconds });
     found.unwrap_or_default()
 }
 

@@ -208,9 +208,9 @@ fn fold(rows: Vec<ChangeRow>, columns: usize) -> Vec<ChangeRow> {
             (Change::Total { total: a, delta: da }, Change::Total { total: b, delta: db }) => {
                 Change::Total { total: a.saturating_add(b), delta: da.zip(db).map(|(a, b)| a.saturating_add(b)) }
             }
+            // The entries of such a table: the kernel prints the one number in every CPU's line.
             (Change::Gauge { first: fa, value: a, max: ma }, Change::Gauge { first: fb, value: b, max: mb }) => {
-                let first = fa.zip(fb).map(|(a, b)| a.saturating_add(b));
-                Change::Gauge { first, value: a.saturating_add(b), max: ma.saturating_add(mb) }
+                Change::Gauge { first: fa.max(fb), value: a.max(b), max: ma.max(mb) }
             }
             (a, _) => a,
         })

@@ -162,6 +162,8 @@ pub enum Unit {
     Ticks,
     Milliseconds,
     Microseconds,
+    /// 1 for yes, 0 for no.
+    Flag,
 }
 
 impl Unit {
@@ -185,6 +187,7 @@ impl Unit {
             Unit::Ticks => "ticks of 10 ms",
             Unit::Milliseconds => "milliseconds",
             Unit::Microseconds => "microseconds",
+            Unit::Flag => "(1 is yes, 0 is no)",
         }
     }
 }

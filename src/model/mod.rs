@@ -32,7 +32,7 @@ pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
 };
 pub use lasting::Lasting;
-pub use observed::{Hidden, Observed, PathMtu};
+pub use observed::{Hidden, Observed, PathMtu, Unresolved};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use probed::Probed;
 pub use reason::{Harm, Reason};

@@ -25,6 +25,8 @@ pub struct Observed {
     pub probed: Option<Probed>,
     /// The paths whose MTU the kernel was told in the window, the latest first; looked up only if it was told something.
     pub path_mtus: Vec<PathMtu>,
+    /// Next hops of this namespace whose link address is not known; looked up only where some were asked in vain.
+    pub next_hops: Vec<Unresolved>,
     /// Packets that went into a stage, did not come out, and were counted by nobody, by the stage's id: the ledger's.
     pub unexplained: BTreeMap<&'static str, u64>,
     /// Devices that one way of asking shows and another does not. Looked for in a window only.
@@ -45,6 +47,17 @@ pub struct Hidden {
     pub shown: Vec<&'static str>,
     /// What does not.
     pub hidden: Vec<&'static str>,
+}
+
+/// A next hop whose link address is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// Its address.
+    pub address: IpAddr,
+    /// The device that leads to it.
+    pub device: String,
+    /// True if it did not answer; false if it is still being asked.
+    pub failed: bool,
 }
 
 /// A path whose MTU is smaller than the link's, as others told.

@@ -60,7 +60,7 @@ pub struct Rule {
     pub explain: &'static str,
     /// The counters that must have moved, or gauges that must not be 0, before the rule needs a look.
     pub triggers: &'static [&'static Counter],
-    /// Drop reasons and hooks of the probes, or [`super::Sockets::LOSS`], of which one must have been seen, where no
+    /// Drop reasons and hooks of the probes, [`super::Sockets::LOSS`], or [`Rule::MISSING_AT`] and a stage, of which one must have been seen, where no
     /// counter tells.
     pub seen: &'static [&'static str],
     /// The settings that it looks at; it suggests no others.
@@ -72,6 +72,11 @@ pub struct Rule {
     pub fires: fn(&Observed, &Rule) -> Vec<Finding>,
     /// Observations on which it must fire, one at least for each severity that it knows, and its traps.
     pub examples: &'static [Example],
+}
+
+impl Rule {
+    /// Before a stage's id among what must have been seen: packets are missing in that stage's balance.
+    pub const MISSING_AT: &str = "missing at ";
 }
 
 /// One instance of a fault.

@@ -11,7 +11,7 @@ use super::interrupts::Card;
 use super::netdev::{self, Names};
 use super::netlink::{self, Client, DEADLINE, Dumped, Family};
 use super::sheet::Rows;
-use super::{Host, interrupts, link, qdisc, text};
+use super::{Host, interrupts, link, qdisc, text, transmit};
 
 /// Enough for a dump, whose buffer is on the heap.
 const STACK: usize = 128 << 10;
@@ -45,13 +45,12 @@ enum Sent {
 }
 
 /// Starts to ask about all devices of the calling thread's network namespace. Drivers that were `slow` are asked last, so
-/// that they do not keep others waiting. Times are taken from `clock`.
-///
-/// The devices' qdiscs are asked for only if they are wanted.
-pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>, qdiscs: bool) -> io::Result<Answers> {
+/// that they do not keep others waiting. Times are taken from `clock`. With `sends`, what only the send path wants is asked
+/// for, too: qdiscs, and the transmit queues of network cards, which are many files.
+pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>, sends: bool) -> io::Result<Answers> {
     let (send, receive) = mpsc::channel();
     let (host, slow, started) = (host.clone(), slow.clone(), clock.elapsed());
-    spawn(move || ask(&Asking { host, clock, send }, &slow, qdiscs))?;
+    spawn(move || ask(&Asking { host, clock, send }, &slow, sends))?;
     Ok(Answers { receive, clock, started, asked: Vec::new() })
 }
 
@@ -104,7 +103,7 @@ impl Asking {
     }
 }
 
-fn ask(asking: &Asking, slow: &BTreeSet<String>, qdiscs: bool) {
+fn ask(asking: &Asking, slow: &BTreeSet<String>, sends: bool) {
     let links = asking.answer(LINKS, || {
         let (links, dumped) = link::read(&asking.host)?;
         if links.is_empty() {
@@ -123,12 +122,21 @@ fn ask(asking: &Asking, slow: &BTreeSet<String>, qdiscs: bool) {
     let mut devices: Vec<(String, Vec<u8>)> = hardware.map(|name| (driver_source(&name), name)).collect();
     devices.sort_by_key(|(source, _)| slow.contains(source));
     if !devices.is_empty()
-        && let Err(e) = spawn(move || ask_drivers(&drivers, &devices))
+        && let Err(e) = spawn({
+            let devices = devices.clone();
+            move || ask_drivers(&drivers, &devices)
+        })
     {
         asking.answer("driver statistics", || Err::<((), _, _), _>(e));
     }
+    if sends && !devices.is_empty() {
+        let cards: Vec<Vec<u8>> = devices.into_iter().map(|(_, name)| name).collect();
+        asking.answer("transmit queues", || {
+            transmit::read(&asking.host, &cards).map(|(rows, dumped)| ((), rows, dumped))
+        });
+    }
     let names: Names = links.into_iter().map(|link| (link.index, link.name)).collect();
-    if qdiscs {
+    if sends {
         asking.answer("rtnetlink qdiscs", || {
             qdisc::read(&mut qdisc::client(&asking.host), &names).map(|(rows, dumped)| ((), rows, dumped))
         });
@@ -218,7 +226,7 @@ mod tests {
 
     #[test]
     fn this_machine_s_devices_answer() {
-        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new(), false).unwrap();
+        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new(), true).unwrap();
         let all: Vec<Answer> = answers.collect();
         let links = all.iter().find(|answer| answer.name == LINKS).unwrap();
         assert!(links.result.is_ok(), "{links:?}");

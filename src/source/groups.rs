@@ -98,6 +98,12 @@ groups! {
     /// How often a device lost its carrier and got it back.
     CARRIER: "carrier", Device, 32 bits, "rtnetlink RTM_GETLINK, IFLA_CARRIER_DOWN_COUNT",
         "net/core/rtnetlink.c rtnl_fill_ifinfo()";
+    /// Network devices that are software alone: a counter of `link` means something else for each kind of them.
+    VIRTUAL: "virtual", Device, 64 bits, "rtnetlink RTM_GETLINK, IFLA_INFO_KIND", "net/core/rtnetlink.c rtnl_fill_stats()";
+    /// What byte queue limits (BQL) let wait in a transmit queue. Of devices with hardware behind them.
+    BQL: "bql", Queue, 64 bits, "sysfs, byte_queue_limits", "net/core/net-sysfs.c bql_show()";
+    /// Transmit queues of devices with hardware behind them.
+    TX_QUEUE: "tx_queue", Queue, 64 bits, "sysfs, queues", "net/core/net-sysfs.c tx_timeout_show()";
     /// Drivers' own statistics, under names that do not depend on the driver.
     NIC: "nic", Device, 64 bits, "ioctl SIOCETHTOOL, as ethtool -S", "net/ethtool/ioctl.c ethtool_get_stats()";
     /// The same for a receive queue, where a driver counts by queue.

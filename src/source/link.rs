@@ -11,7 +11,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 
 use super::Host;
-use super::groups::{CARRIER, LINK};
+use super::groups::{CARRIER, LINK, VIRTUAL};
 use super::netlink::{Client, Dumped, Family, Request, attributes};
 use super::sheet::{Owner, Rows};
 
@@ -19,6 +19,7 @@ use super::sheet::{Owner, Rows};
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
+const IFLA_CARRIER: u16 = 33;
 const IFLA_CARRIER_UP_COUNT: u16 = 47;
 const IFLA_CARRIER_DOWN_COUNT: u16 = 48;
 const IFLA_INFO_KIND: u16 = 1;
@@ -26,11 +27,15 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFINFO: usize = 16;
 const TYPE: usize = 2;
 const INDEX: usize = 4;
+const FLAGS: usize = 8;
+/// include/uapi/linux/if.h
+const IFF_UP: u32 = 1;
 /// include/uapi/linux/if_arp.h
 const ARPHRD_LOOPBACK: u16 = 772;
 
 /// The fields of struct rtnl_link_stats64 in their order. A shorter answer comes from a kernel that lacks the last ones.
-pub const FIELDS: [&str; 25] = [
+/// Behind them, whether the device is up and has no carrier.
+pub const FIELDS: [&str; 26] = [
     "rx_packets",
     "tx_packets",
     "rx_bytes",
@@ -56,7 +61,14 @@ pub const FIELDS: [&str; 25] = [
     "tx_compressed",
     "rx_nohandler",
     "rx_otherhost_dropped",
+    "no_carrier",
 ];
+/// How many of them are statistics.
+const STATS: usize = FIELDS.len() - 1;
+const TX_DROPPED: usize = 7;
+
+/// What `tx_dropped` means for devices that are software alone, by their kind (IFLA_INFO_KIND).
+const VIRTUAL_FIELDS: [&str; 3] = ["pair_tx_dropped", "tun_tx_dropped", "other_tx_dropped"];
 
 /// Devices of these kinds only add up what their members counted: each loss would stand twice.
 const SUMS_OF_OTHERS: [&[u8]; 2] = [b"bond", b"team"];
@@ -68,6 +80,10 @@ pub struct Link {
     pub name: Vec<u8>,
     /// Its statistics, in the order of [`FIELDS`].
     pub stats: Vec<Option<u64>>,
+    /// 1 if it is up and has no carrier, as `ip link` says it.
+    pub no_carrier: Option<u64>,
+    /// The kind of a device that is software alone: `veth`, `tun`, `vxlan`. Empty for others.
+    pub kind: Vec<u8>,
     /// True if its statistics are the sum of other devices' ones.
     pub sums_others: bool,
     /// The kernel's number of it.
@@ -88,13 +104,36 @@ pub fn read(host: &Host) -> io::Result<(Vec<Link>, Dumped)> {
 }
 
 /// The devices as tables.
-pub fn rows(links: &[Link]) -> [Rows; 2] {
+pub fn rows(links: &[Link]) -> [Rows; 3] {
     let owner = |link: &Link| Owner::Device(link.name.clone());
     let mut stats = Rows::new(&LINK, &FIELDS);
-    stats.rows.extend(links.iter().filter(|link| !link.sums_others).map(|link| (owner(link), link.stats.clone())));
+    let all = |link: &Link| {
+        let mut all = link.stats.clone();
+        all.resize(STATS, None);
+        all.push(link.no_carrier);
+        all
+    };
+    stats.rows.extend(links.iter().filter(|link| !link.sums_others).map(|link| (owner(link), all(link))));
     let mut carrier = Rows::new(&CARRIER, &["up_count", "down_count"]);
     carrier.rows.extend(links.iter().filter(|link| link.hardware).map(|link| (owner(link), link.carrier.to_vec())));
-    [stats, carrier]
+    let mut made = Rows::new(&VIRTUAL, &VIRTUAL_FIELDS);
+    let software = links.iter().filter(|link| !link.hardware && !link.sums_others);
+    made.rows.extend(software.map(|link| (owner(link), link.refused().to_vec())));
+    [stats, carrier, made]
+}
+
+impl Link {
+    /// Its `tx_dropped` in the column of what that means, in the order of [`VIRTUAL_FIELDS`].
+    fn refused(&self) -> [Option<u64>; 3] {
+        let column = match self.kind.as_slice() {
+            b"veth" | b"netkit" => 0,
+            b"tun" => 1,
+            _ => 2,
+        };
+        let mut columns = [None; 3];
+        columns[column] = self.stats.get(TX_DROPPED).copied().flatten();
+        columns
+    }
 }
 
 fn request() -> Request {
@@ -110,25 +149,30 @@ pub fn parse(payload: &[u8]) -> Option<Link> {
     let mut link = Link {
         name: Vec::new(),
         stats: Vec::new(),
+        no_carrier: None,
+        kind: Vec::new(),
         sums_others: false,
         index: u32::from_ne_bytes(*fixed[INDEX..].first_chunk()?),
         hardware: u16::from_ne_bytes(*fixed[TYPE..].first_chunk()?) != ARPHRD_LOOPBACK,
         carrier: [None; 2],
     };
+    let is_up = u32::from_ne_bytes(*fixed[FLAGS..].first_chunk()?) & IFF_UP != 0;
     let count = |value: &[u8]| value.first_chunk().map(|word| u32::from_ne_bytes(*word).into());
     for (kind, value) in attributes(payload.get(IFINFO..)?) {
         match kind {
             IFLA_IFNAME => link.name = value.split(|&b| b == 0).next().unwrap_or_default().to_vec(),
             IFLA_STATS64 => {
                 let words = value.chunks_exact(8).map(|word| word.try_into().ok().map(u64::from_ne_bytes));
-                link.stats = words.take(FIELDS.len()).collect();
+                link.stats = words.take(STATS).collect();
             }
             IFLA_LINKINFO => {
                 let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
                 let name = kind.map(|(_, name)| name.split(|&b| b == 0).next().unwrap_or_default());
                 link.sums_others = name.is_some_and(|name| SUMS_OF_OTHERS.contains(&name));
                 link.hardware &= name.is_none_or(<[u8]>::is_empty);
+                link.kind = name.unwrap_or_default().to_vec();
             }
+            IFLA_CARRIER => link.no_carrier = value.first().map(|carrier| u64::from(is_up && *carrier == 0)),
             IFLA_CARRIER_UP_COUNT => link.carrier[0] = count(value),
             IFLA_CARRIER_DOWN_COUNT => link.carrier[1] = count(value),
             _ => {}
@@ -172,6 +216,16 @@ mod tests {
             [parse(&message(b"bond0\0", &[1], b"bond\0")).unwrap(), parse(&message(b"eth0\0", &[1], b"")).unwrap()];
         assert_eq!(rows(&links)[0].rows.len(), 1);
         assert_eq!(links.map(|link| link.hardware), [false, true]);
+    }
+
+    #[test]
+    fn what_was_not_sent_stands_where_its_kind_belongs() {
+        let mut stats = [0; 25];
+        stats[TX_DROPPED] = 9;
+        let refused = |kind: &[u8]| parse(&message(b"a\0", &stats, kind)).unwrap().refused();
+        assert_eq!(refused(b"veth\0"), [Some(9), None, None]);
+        assert_eq!(refused(b"tun\0"), [None, Some(9), None]);
+        assert_eq!(refused(b"vlan\0"), [None, None, Some(9)]);
     }
 
     #[test]

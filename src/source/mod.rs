@@ -17,6 +17,7 @@ pub mod inventory;
 pub mod link;
 pub mod lists;
 pub mod namespaces;
+pub mod neighbour;
 pub mod netdev;
 pub mod netlink;
 pub mod nftables;
@@ -36,6 +37,7 @@ pub mod sysfs;
 pub mod tape;
 pub mod text;
 pub mod tracepoint;
+pub mod transmit;
 pub mod xtables;
 
 pub use host::Host;

@@ -18,7 +18,7 @@ const LONGEST: u64 = 4096;
 /// `class/net/DEV/queues/rx-N/rps_cpus`, `rx-N` every receive queue. What is not there is left out.
 pub fn read(host: &Host, templates: impl Iterator<Item = SettingFile>) -> Settings {
     let mut settings = Settings::default();
-    let mut trees = Trees { host, sysfs: None };
+    let mut trees = Trees::new(host);
     let mut blocks = BTreeSet::new();
     for template in templates {
         if template.tree == Tree::Ethtool {
@@ -90,9 +90,16 @@ fn open(file: &SettingFile, flags: OFlags) -> io::Result<File> {
 }
 
 /// Both trees of one host. The running kernel's sysfs is opened when it is first wanted.
-struct Trees<'a> {
+pub(super) struct Trees<'a> {
     host: &'a Host,
     sysfs: Option<io::Result<OwnedFd>>,
+}
+
+impl<'a> Trees<'a> {
+    /// Those of this host.
+    pub fn new(host: &'a Host) -> Self {
+        Trees { host, sysfs: None }
+    }
 }
 
 impl Trees<'_> {
@@ -123,7 +130,7 @@ impl Trees<'_> {
     }
 
     /// The names in a folder. One that is no text can't be put into a path of this kind: its settings stay unknown.
-    fn names(&mut self, tree: Tree, path: &str) -> io::Result<Vec<String>> {
+    pub fn names(&mut self, tree: Tree, path: &str) -> io::Result<Vec<String>> {
         let names = match self.live_sysfs(tree) {
             Some(root) => sysfs::list(root?, path)?,
             None => self.host.list(&self.below_root(tree, path))?,
@@ -131,7 +138,8 @@ impl Trees<'_> {
         Ok(names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
     }
 
-    fn value(&mut self, tree: Tree, path: &str) -> Option<String> {
+    /// What a file says, blanks normalised to one.
+    pub fn value(&mut self, tree: Tree, path: &str) -> Option<String> {
         let mut bytes = Vec::new();
         match self.live_sysfs(tree) {
             Some(root) => {

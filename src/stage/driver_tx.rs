@@ -1,23 +1,79 @@
 //! T9, driver and transmit ring: packets are handed to the device.
 
 mod offload;
+mod refused;
 
 use crate::counters;
 use crate::model::{Flow, Knob, Memory, Place, Risk, Scope, Stage, Unit};
-use crate::source::groups::LINK;
+use crate::source::groups::{BQL, LINK, QSTATS, QSTATS_QUEUE};
 use crate::stage::qdisc;
+use crate::stage::virtual_devices::OTHERS_REFUSED;
 
 counters! {
-    /// Packets that a device took. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    /// Packets that a device took, after large ones were cut by the kernel and before the device cuts any itself: what it was
+    /// given, not what reached the other end. include/uapi/linux/if_link.h struct rtnl_link_stats64.
     TX_PACKETS = LINK.total("tx_packets", Unit::WirePackets).sends(Flow::Reaches {
         past: "neighbour",
         at: "driver_tx",
         or: &qdisc::SENT,
     });
-    /// Packets that were given to a device and not sent. include/uapi/linux/if_link.h struct rtnl_link_stats64.
-    TX_DROPPED = LINK.total("tx_dropped", Unit::Packets).sends(Flow::Lost { at: "driver_tx" });
-    /// Packets that a device took and could not send. include/uapi/linux/if_link.h struct rtnl_link_stats64.
-    TX_ERRORS = LINK.total("tx_errors", Unit::Packets).sends(Flow::Lost { at: "driver_tx" });
+    /// Packets that were given to a device and not sent: its driver refused them, or the kernel did on the driver's behalf (no
+    /// carrier, no way to cut or check them). What a queueing discipline drops is not in it; but VLANs, macvlans and tunnels
+    /// count here what the device below them did not take, its queueing discipline included.
+    /// net/core/dev.c dev_get_stats(), dev_core_stats_tx_dropped_inc().
+    TX_DROPPED = LINK
+        .total("tx_dropped", Unit::Packets)
+        .same_loss("tx_dropped")
+        .sends(Flow::LostBeyond { at: "driver_tx", known: &OTHERS_REFUSED, with: None });
+    /// Packets that a device took and could not send. Holds the more special `tx_*_errors` for most drivers.
+    /// include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_ERRORS = LINK
+        .total("tx_errors", Unit::Packets)
+        .same_loss("tx_errors")
+        .sends(Flow::Lost { at: "driver_tx" });
+    /// Packets given up after too many collisions, which only half duplex has; tunnels count here what could not be sent at
+    /// all. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_ABORTED = LINK.total("tx_aborted_errors", Unit::Packets).same_loss("tx_errors");
+    /// Packets lost because the carrier went away while they were sent: cable, plug or a wrong duplex; tunnels count here what
+    /// has no route. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_CARRIER = LINK.total("tx_carrier_errors", Unit::Packets).same_loss("tx_errors");
+    /// Packets that the device began to send before it had all of them from memory: the bus or the memory is too slow.
+    /// include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_FIFO = LINK.total("tx_fifo_errors", Unit::Packets).same_loss("tx_errors");
+    /// Packets after which an old Ethernet transceiver gave no sign of life. include/uapi/linux/if_link.h
+    /// struct rtnl_link_stats64.
+    TX_HEARTBEAT = LINK.total("tx_heartbeat_errors", Unit::Packets).same_loss("tx_errors");
+    /// Packets that collided late, which a network of a right length and duplex never has.
+    /// include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_WINDOW = LINK.total("tx_window_errors", Unit::Packets).same_loss("tx_errors");
+    /// Whether a device that is up lacks a carrier (1): without a cable, or a veth whose other end is down. What is sent
+    /// nevertheless is thrown away. net/core/rtnetlink.c rtnl_fill_ifinfo(), IFLA_CARRIER.
+    NO_CARRIER = LINK.gauge("no_carrier", Unit::Flag);
+    /// Packets that reached the device and never left it, for whatever reason: those of the next two, and policies of its own.
+    /// include/net/netdev_queues.h struct netdev_queue_stats_tx, since 6.10.
+    HW_DROPS = QSTATS.total("tx-hw-drops", Unit::Packets).same_loss("tx-hw-drops");
+    /// Packets that the device found malformed. Part of `qstats.tx-hw-drops`.
+    /// include/net/netdev_queues.h struct netdev_queue_stats_tx.
+    HW_DROP_ERRORS = QSTATS.total("tx-hw-drop-errors", Unit::Packets).same_loss("tx-hw-drops");
+    /// Packets that the device dropped to keep a rate, mostly one that a cloud sells. Part of `qstats.tx-hw-drops`.
+    /// include/net/netdev_queues.h struct netdev_queue_stats_tx.
+    HW_RATE_LIMITED = QSTATS.total("tx-hw-drop-ratelimits", Unit::Packets).same_loss("tx-hw-drops");
+    /// Times that the driver stopped a queue because its ring was full. Normal under full load.
+    /// include/net/netdev_queues.h struct netdev_queue_stats_tx.
+    STOPPED = QSTATS.total("tx-stop", Unit::Events);
+    /// Times that it let a stopped queue go on. include/net/netdev_queues.h struct netdev_queue_stats_tx.
+    WOKEN = QSTATS.total("tx-wake", Unit::Events);
+    /// Times that the driver stopped this queue because its ring was full.
+    /// include/net/netdev_queues.h struct netdev_queue_stats_tx.
+    QUEUE_STOPPED = QSTATS_QUEUE.total("tx-stop", Unit::Events);
+    /// Times that it let this queue go on. include/net/netdev_queues.h struct netdev_queue_stats_tx.
+    QUEUE_WOKEN = QSTATS_QUEUE.total("tx-wake", Unit::Events);
+    /// Bytes that BQL now lets wait in a transmit ring; it finds the value by itself. 0: the driver does not use BQL, or has
+    /// sent nothing yet. lib/dynamic_queue_limits.c dql_completed(), since 3.3.
+    BQL_LIMIT = BQL.gauge("limit", Unit::Bytes);
+    /// Bytes in a transmit ring of which the device has not yet said that they are sent.
+    /// net/core/net-sysfs.c bql_show_inflight().
+    BQL_INFLIGHT = BQL.gauge("inflight", Unit::Bytes);
 }
 
 static BQL_LIMIT_MAX: Knob = Knob {
@@ -49,6 +105,25 @@ static BQL_LIMIT_MIN: Knob = Knob {
     formula: "what the device sends between two of its interrupts",
     risk: Risk::Medium,
     harm: "more waits in the ring, where nothing is sorted; lost when the device is reset",
+    takes_effect: "at once",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "a udev rule",
+};
+
+static BQL_HOLD: Knob = Knob {
+    id: "bql.hold_time",
+    place: Place::Sysfs("class/net/DEV/queues/tx-N/byte_queue_limits/hold_time"),
+    scope: Scope::Queue,
+    unit: "ms",
+    // net/core/net-sysfs.c bql_set_hold_time(): 32 bits, and ticks.
+    range: 0..=86_400_000,
+    default: "1000",
+    help: "For how long BQL watches how much of its limit was not needed before it lowers the limit by that much \
+           (lib/dynamic_queue_limits.c dql_completed(), slack_hold_time).",
+    formula: "leave it; less where loads change quickly and delay matters",
+    risk: Risk::Low,
+    harm: "too short a time lets the limit swing, and the device runs dry now and then; lost when the device is reset",
     takes_effect: "at once",
     waits: false,
     memory: Memory::Kernel,
@@ -94,6 +169,7 @@ static MAX_RATE: Knob = Knob {
 static KNOBS: &[&Knob] = &[
     &BQL_LIMIT_MAX,
     &BQL_LIMIT_MIN,
+    &BQL_HOLD,
     &BQL_STALL,
     &MAX_RATE,
     &offload::RING_TX,
@@ -116,7 +192,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
-    rules: &[],
+    rules: &[&refused::REFUSED],
     reasons: &[],
     knobs: KNOBS,
 };

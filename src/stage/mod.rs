@@ -28,6 +28,8 @@ pub mod tcp_listen;
 pub mod tcp_out;
 pub mod udp_in;
 pub mod udp_out;
+pub mod virtual_devices;
+pub mod watchdog;
 
 use crate::model::{Counter, Group, Knob, Reason, Rule, Stage};
 
@@ -63,6 +65,8 @@ pub static SEND: &[&Stage] = &[
     &egress::STAGE,
     &qdisc::STAGE,
     &driver_tx::STAGE,
+    &watchdog::STAGE,
+    &virtual_devices::STAGE,
 ];
 
 /// A way of packets through this host.

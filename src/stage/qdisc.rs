@@ -5,6 +5,8 @@ mod fq;
 mod knobs;
 mod requeues;
 
+pub use knobs::TXQUEUELEN;
+
 use crate::counters;
 use crate::model::flow::WIRE;
 use crate::model::{Flow, Stage, Unit};

@@ -69,8 +69,11 @@ impl Counters {
     /// `eth0: BYTES PACKETS ERRORS DROPPED ...`, receiving first.
     fn devices(&mut self, text: &str) {
         for (device, values) in text.lines().filter_map(|line| line.split_once(':')) {
-            if let Some(value) = values.split_whitespace().nth(3) {
-                self.put(format!("link.rx_dropped@{}", device.trim()), value);
+            let values: Vec<&str> = values.split_whitespace().collect();
+            for (name, column) in [("rx_dropped", 3), ("tx_dropped", 11)] {
+                if let Some(value) = values.get(column) {
+                    self.put(format!("link.{name}@{}", device.trim()), value);
+                }
             }
         }
     }

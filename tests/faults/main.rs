@@ -23,7 +23,9 @@
 //!   `backlog`, `poll_budget`, `conntrack`, `rp_filter`
 //! - `strays`, `fragments`, `udp_loss`: a few rules each, of packets that make no sense or that nobody asked for
 //! - `send_path`: what this host sends, and is not let through
+//! - `neighbour`: next hops that do not answer, and a table without room for them
 //! - `qdisc`: what a device's queue does not let through, and where packets go between IP and a device
+//! - `send_devices`: what a device does not send
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `sockets`: a socket's numbers are those that ss and its peer know
@@ -55,6 +57,7 @@ mod listen_drops;
 mod loops;
 mod namespaces;
 mod need;
+mod neighbour;
 mod netns_all;
 mod observe;
 mod places;
@@ -66,6 +69,7 @@ mod record;
 mod refusals;
 mod report;
 mod rp_filter;
+mod send_devices;
 mod send_path;
 mod sockets;
 mod strays;
@@ -115,7 +119,9 @@ fn test() {
         fragments::cases(),
         udp_loss::cases(),
         send_path::cases(),
+        neighbour::cases(),
         qdisc::cases(),
+        send_devices::cases(),
         quiet::cases(),
         sockets::cases(),
         namespaces::cases(),

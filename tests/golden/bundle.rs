@@ -45,8 +45,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn sources(report: &Value) -> Vec<Value> {
     let sources = report["sources"].as_array().unwrap().iter();
     // Who holds which socket is looked up for findings only, and other processes come and go.
-    // Qdiscs are recorded for tx, and rx does not ask for them.
-    let others = ["owners of sockets", "rtnetlink qdiscs"];
+    // A recording also has what only the send path reads.
+    let others = ["owners of sockets", "rtnetlink qdiscs", "transmit queues"];
     let sources = sources.filter(|source| !others.iter().any(|name| source["name"] == *name));
     // Of a driver's answer, the last word is the device's name.
     let name = |source: &Value| {

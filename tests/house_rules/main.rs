@@ -73,10 +73,16 @@ const RULE_IDS: &[&str] = &[
     "no-route-out",
     "fragmenting-on-send",
     "icmp-errors-suppressed",
+    "neighbour-table-full",
+    "neighbour-unresolved-drops",
+    "neighbour-resolution-fails",
+    "neighbour-gc-forced",
     "qdisc-drops",
     "fq-flow-limit",
     "qdisc-horizon-or-memory",
     "driver-busy-requeues",
+    "device-send-drops",
+    "tx-queue-timeout",
 ];
 
 /// The stages of the receive path, in the order in which a packet meets them.
@@ -102,7 +108,18 @@ const STAGE_IDS: &[&str] = &[
 ];
 
 /// Those of the send path.
-const SEND_IDS: &[&str] = &["send", "tcp_out", "udp_out", "ip_out", "neighbour", "egress", "qdisc", "driver_tx"];
+const SEND_IDS: &[&str] = &[
+    "send",
+    "tcp_out",
+    "udp_out",
+    "ip_out",
+    "neighbour",
+    "egress",
+    "qdisc",
+    "driver_tx",
+    "watchdog",
+    "virtual_devices",
+];
 
 #[test]
 fn the_stages_are_those_of_the_path() {
@@ -144,7 +161,7 @@ fn every_counter_says_what_it_means_and_where_the_kernel_counts_it() {
 #[test]
 fn every_table_has_a_door_and_counters() {
     for group in GROUPS {
-        let asked = ["rtnetlink", "sock_diag", "ioctl", "ethtool", "netdev"];
+        let asked = ["rtnetlink", "sock_diag", "ioctl", "ethtool", "netdev", "sysfs"];
         let asked = asked.iter().any(|start| group.origin.starts_with(start));
         let door = DOORS.iter().any(|door| door.groups.contains(group)) || asked;
         assert!(door, "nothing reads {}", group.id);

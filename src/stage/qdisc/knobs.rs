@@ -21,6 +21,7 @@ pub static LIMIT: Knob = Knob {
     keep: "where the qdisc is made",
 };
 
+/// Also the ring of a tun device.
 pub static TXQUEUELEN: Knob = Knob {
     id: "txqueuelen",
     place: Place::Sysfs("class/net/DEV/tx_queue_len"),

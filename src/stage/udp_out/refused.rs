@@ -3,7 +3,7 @@
 use super::{LITE_SNDBUF_ERRORS, LITE6_SNDBUF_ERRORS, OUT_DATAGRAMS, OUT6_DATAGRAMS, SNDBUF_ERRORS, SNDBUF6_ERRORS};
 use crate::model::{Example, Finding, Instance, Observed, Rule, Scope, Severity, Threshold};
 use crate::stage::ip_out::{OUT_DISCARDS, OUT6_DISCARDS};
-use crate::stage::{egress, qdisc};
+use crate::stage::{egress, neighbour, qdisc};
 
 pub static SEND_FAILS: Rule = Rule {
     id: "udp-send-fails",
@@ -37,6 +37,11 @@ pub static SEND_FAILS: Rule = Rule {
             observed: || refused(97).with(&OUT_DISCARDS, 97).with_at(&egress::TC_DROPS, Instance::device("eth0"), 97),
         },
         Example {
+            what: "there was no room for another neighbour",
+            severity: Some(Severity::Warning),
+            observed: || refused(97).with(&OUT_DISCARDS, 97).with(&neighbour::ARP_FULL, 97),
+        },
+        Example {
             what: "the send buffer was full: the application was told",
             severity: Some(Severity::Info),
             observed: || refused(97),
@@ -66,17 +71,20 @@ fn send_fails(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let severity = if many { Severity::Warning } else { Severity::Info };
     let queues = seen.grown(&qdisc::DROPS);
     let filters = seen.grown(&egress::TC_DROPS);
+    let no_room = seen.delta_of(&[&neighbour::ARP_FULL, &neighbour::NDISC_FULL]);
     let mut causes = Vec::new();
     let mut fixes = Vec::new();
     if below > 0 {
         let place = match (queues.first(), filters.first()) {
             (Some((at, _)), _) => format!("the queue {at}"),
             (None, Some((at, _))) => format!("a filter at {at}"),
+            (None, None) if no_room > 0 => "the neighbour table, which has no room (neighbour-table-full)".into(),
             (None, None) => "something below IP (a BPF program at a tc hook, or want of memory)".into(),
         };
         causes.push(format!("{below} were lost in {place}, and only senders with IP_RECVERR were told"));
         fixes.push(match queues.is_empty() {
             false => "see qdisc-drops for the queue; the application should pace what it sends",
+            true if no_room > 0 => "see neighbour-table-full",
             true => "whoever made the filter can change it",
         });
     }

@@ -9,7 +9,7 @@ mod probed;
 mod process;
 mod program;
 mod reasons;
-mod ring;
+pub mod ring;
 mod stream;
 mod tcp;
 mod transmit;

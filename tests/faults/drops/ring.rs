@@ -13,7 +13,7 @@ use crate::case::{Case, Checks, Outcome, again};
 use crate::lab::{Lab, batch};
 use crate::need::Need;
 
-const DEVICE: &str = "nsdtun";
+pub const DEVICE: &str = "nsdtun";
 const EACH: usize = 300;
 
 pub fn cases() -> Vec<Case> {
@@ -21,7 +21,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A tun device in the namespace of the calling thread, gone when the file is closed.
-fn tun() -> io::Result<File> {
+pub fn tun() -> io::Result<File> {
     // include/uapi/linux/if_tun.h: IFF_TUN, IFF_NO_PI.
     const FLAGS: libc::c_short = 0x0001 | 0x1000;
     let file = File::options().read(true).write(true).open("/dev/net/tun")?;
