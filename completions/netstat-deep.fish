@@ -47,7 +47,7 @@ json\t'One JSON document'
 jsonl\t'A JSON document a line'
 openmetrics\t'For Prometheus'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l dev -d 'Of the devices, show only this one' -r
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N; all: at every one on this host, a line each (reports only, no plans)' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l root -d 'Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand rx" -l check -d 'Exit with 1 if there is a finding of this severity or above' -r -f -a "info\t'Good to know; nobody need act'
 warning\t'Packets are lost, or soon will be'
@@ -83,7 +83,7 @@ json\t'One JSON document'
 jsonl\t'A JSON document a line'
 openmetrics\t'For Prometheus'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l dev -d 'Of the devices, show only this one' -r
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N; all: at every one on this host, a line each (reports only, no plans)' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l root -d 'Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tx" -l check -d 'Exit with 1 if there is a finding of this severity or above' -r -f -a "info\t'Good to know; nobody need act'
 warning\t'Packets are lost, or soon will be'
@@ -206,7 +206,7 @@ json\t'One JSON document'
 jsonl\t'A JSON document a line'
 openmetrics\t'For Prometheus'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l dev -d 'Of the devices, show only this one' -r
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N; all: at every one on this host, a line each (reports only, no plans)' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l root -d 'Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/' -r -F
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -l check -d 'Exit with 1 if there is a finding of this severity or above' -r -f -a "info\t'Good to know; nobody need act'
 warning\t'Packets are lost, or soon will be'

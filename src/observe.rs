@@ -38,9 +38,21 @@ pub struct Window {
     pub sources: Vec<SourceStatus>,
 }
 
+impl Window {
+    /// What lies between two snapshots that many `seconds` apart, with no look in between.
+    pub fn between(first: &Snapshot, last: &Snapshot, seconds: Option<f64>) -> Self {
+        let changes = Changes::between(first, last, &[], seconds);
+        let sockets = first.sockets.clone().map(SocketWatch::start).zip(last.sockets.as_ref());
+        let sockets = sockets.map(|(watch, sums)| with_single(watch.end(sums), first, last));
+        Window { changes, sockets, sources: last.sources.clone() }
+    }
+}
+
 /// Reads one host again and again, in the network namespace of the calling thread.
 pub struct Observer {
     host: Host,
+    /// Another one reads what is the same in every network namespace.
+    only_netns: bool,
     clock: Instant,
     bytes: Vec<u8>,
     /// When the last snapshot was complete, as far as that is known.
@@ -56,7 +68,14 @@ impl Observer {
     /// recording is made for both.
     pub fn new(host: Host, way: Way) -> Self {
         let sends = way != Way::Receive || matches!(host, Host::Taped(_));
-        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None, slow: BTreeSet::new(), sends }
+        let (clock, bytes, slow) = (Instant::now(), Vec::new(), BTreeSet::new());
+        Observer { host, only_netns: false, clock, bytes, complete: None, slow, sends }
+    }
+
+    /// An observer of the running kernel that goes from one network namespace to the next, and leaves out what is the same
+    /// in all of them. Times are taken from `clock`, so that another one may end a window that this one begins.
+    pub fn of_namespaces(clock: Instant, way: Way) -> Self {
+        Observer { only_netns: true, clock, ..Observer::new(Host::Live, way) }
     }
 
     /// Everything, as it is at the start of a window.
@@ -65,7 +84,7 @@ impl Observer {
     }
 
     /// The same at the end of the window that began with `first`.
-    fn snapshot_after(&mut self, first: &Snapshot) -> Snapshot {
+    pub fn snapshot_after(&mut self, first: &Snapshot) -> Snapshot {
         self.take_all(Some(first), true)
     }
 
@@ -74,8 +93,9 @@ impl Observer {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
         // Other threads wait for the kernel's rtnl lock while this one reads the files.
-        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow, self.sends));
-        for door in DOORS {
+        let (begin, answers) = (self.clock.elapsed(), self.ask_of_devices());
+        let only_netns = self.only_netns;
+        for door in DOORS.iter().filter(|door| !only_netns || !door.is_of_machine()) {
             self.open(door, &mut online, &mut snapshot);
         }
         self.conntrack(&mut snapshot);
@@ -96,6 +116,14 @@ impl Observer {
         snapshot.at = self.clock.elapsed();
         self.complete = self.host.complete(snapshot.at);
         snapshot
+    }
+
+    /// All namespaces wait for the same lock: if it was held too long in one, the others are not asked.
+    fn ask_of_devices(&self) -> io::Result<Answers> {
+        if self.only_netns && self.slow.contains(devices::LINKS) {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "not asked: no answer in another namespace"));
+        }
+        devices::start(&self.host, self.clock, &self.slow, self.sends)
     }
 
     /// What the counters say since boot, as far as one snapshot can tell.
@@ -166,10 +194,7 @@ impl Observer {
         let (last, end) = (self.snapshot_after(&first), self.uptime());
         let measured = begin.zip(self.complete).map(|(begin, end)| end.saturating_sub(begin).as_secs_f64());
         let seconds = measured.or(start.zip(end).map(|(start, end)| end - start)).filter(|seconds| *seconds > 0.0);
-        let changes = Changes::between(&first, &last, &[], seconds);
-        let sockets = first.sockets.clone().map(SocketWatch::start).zip(last.sockets.as_ref());
-        let sockets = sockets.map(|(watch, sums)| with_single(watch.end(sums), &first, &last));
-        Window { changes, sockets, sources: last.sources }
+        Window::between(&first, &last, seconds)
     }
 
     /// Seconds since boot, from `/proc/uptime`.

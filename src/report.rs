@@ -1,6 +1,7 @@
 //! All that a renderer may see.
 
 pub mod card;
+pub mod namespaces;
 pub mod sockets;
 
 use std::collections::HashMap;
@@ -10,8 +11,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ledger::{Line, Totals};
 use crate::model::{
-    Change as Grown, Changes, Counter, Drop, DropTotals, Finding, Incident, Instance, Kind, Probe, Scope, SourceStatus,
-    Stage, per_second,
+    Change as Grown, Changes, Counter, Drop, DropTotals, Finding, Incident, Instance, Kind, Probe, Scope, Severity,
+    SourceStatus, Stage, per_second,
 };
 use crate::stage::SEND;
 use crate::tune::journal::Change;
@@ -73,6 +74,10 @@ pub struct Report {
     pub incidents: Option<Vec<Incident>>,
     /// How the sources went.
     pub sources: Vec<SourceStatus>,
+    /// Every network namespace of the host, those that lose most first; only with --netns all. What is the same in all of
+    /// them then stands once, outside of it, and `netns`, `totals` and `ledger` only here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<namespaces::NetnsReport>>,
     /// What should be changed; only where a plan was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
@@ -111,7 +116,7 @@ impl Verb {
 }
 
 /// A network namespace.
-#[derive(Clone, Debug, serde::Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, serde::Serialize, JsonSchema)]
 pub struct Netns {
     /// As the kernel writes it: `net:[4026531840]`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -291,23 +296,31 @@ impl Report {
 
     /// How many findings there are of each severity, the worst first, as words.
     pub fn summary(&self) -> String {
-        use crate::model::Severity::{Critical, Info, Warning};
-        let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
-        let parts: Vec<String> = [(Critical, "critical"), (Warning, "warning"), (Info, "info")]
+        let all = self.all_findings();
+        let count = |severity| all.iter().filter(|(_, finding)| finding.severity == severity).count();
+        let parts: Vec<String> = [Severity::Critical, Severity::Warning, Severity::Info]
             .into_iter()
-            .map(|(severity, word)| (count(severity), word))
+            .map(|severity| (count(severity), severity))
             .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"))
+            .map(|(count, severity)| format!("{count} {severity}"))
             .collect();
         if parts.is_empty() { "nothing found".into() } else { parts.join(", ") }
     }
 
+    /// All findings with the label of their namespace, if there are several, the worst first.
+    pub fn all_findings(&self) -> Vec<(Option<&str>, &Finding)> {
+        let own = self.findings.iter().map(|finding| (None, finding));
+        let of_each = self.namespaces.iter().flatten();
+        let theirs = of_each.flat_map(|of| of.findings.iter().map(|finding| (Some(of.label.as_str()), finding)));
+        let mut all: Vec<_> = own.chain(theirs).collect();
+        // Each list is in this order already.
+        all.sort_by(|(_, a), (_, b)| b.severity.cmp(&a.severity).then(b.lost.cmp(&a.lost)));
+        all
+    }
+
     /// All values of `counter`, with their instance.
     pub fn values(&self, counter: &'static Counter) -> impl Iterator<Item = (&Instance, Value)> {
-        self.stages.iter().flat_map(move |stage| {
-            let found = stage.counters.0.iter().filter(move |(c, _)| *c == counter);
-            found.map(move |(_, value)| (&stage.instance, *value))
-        })
+        values_in(&self.stages, counter)
     }
 
     /// By how much `counter` grew in all; absent if that is not known.
@@ -319,4 +332,15 @@ impl Report {
         });
         grown.reduce(u64::saturating_add)
     }
+}
+
+/// All values of `counter` in these stages, with their instance.
+pub fn values_in<'a>(
+    stages: &'a [StageCounters],
+    counter: &'static Counter,
+) -> impl Iterator<Item = (&'a Instance, Value)> {
+    stages.iter().flat_map(move |stage| {
+        let found = stage.counters.0.iter().filter(move |(c, _)| *c == counter);
+        found.map(move |(_, value)| (&stage.instance, *value))
+    })
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use super::value::parse_interval;
 use super::{ChangeArgs, Color, Probes, ShowArgs};
 use crate::model::Severity;
+use crate::source::place;
 
 /// Report on a path of packets.
 #[derive(Debug, Args)]
@@ -21,8 +22,9 @@ pub struct PathArgs {
     /// Of the devices, show only this one
     #[arg(long, value_name = "DEVICE")]
     pub dev: Option<String>,
-    /// Look at this network namespace: a name that 'ip netns' knows, a path, or pid:N
-    #[arg(long, value_name = "NAME|PATH|pid:N")]
+    /// Look at this network namespace: a name that 'ip netns' knows, a path, or pid:N; all: at every one on this host, a line
+    /// each (reports only, no plans)
+    #[arg(long, value_name = "NAME|PATH|pid:N|all")]
     pub netns: Option<String>,
     /// Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/
     #[arg(long, value_name = "DIR", conflicts_with = "netns")]
@@ -52,6 +54,11 @@ pub struct PathArgs {
 }
 
 impl PathArgs {
+    /// True if every network namespace is to be looked at.
+    pub fn everywhere(&self) -> bool {
+        self.netns.as_deref() == Some(place::ALL)
+    }
+
     /// True if a plan is wanted, or a change.
     pub fn plans(&self) -> bool {
         self.change.dry_run || self.change.apply.is_some()

@@ -8,6 +8,7 @@ use crate::model::Finding;
 use crate::stage::rules;
 
 /// Findings that are not to be shown.
+#[derive(Clone)]
 pub struct Ignored(Vec<(String, Option<String>)>);
 
 impl Ignored {

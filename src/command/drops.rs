@@ -213,6 +213,7 @@ pub(super) fn report(window: Window, netns: Option<Netns>, streamed: bool) -> Re
         drop_totals: Some(window.totals),
         incidents: Some(window.incidents),
         sources: window.sources,
+        namespaces: None,
         plan: None,
         change: None,
         own,

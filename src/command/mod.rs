@@ -12,6 +12,7 @@ pub mod generate;
 pub mod history;
 mod live;
 mod memory;
+mod namespaces;
 pub mod panel;
 pub mod path;
 mod ports;

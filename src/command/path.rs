@@ -10,8 +10,8 @@ use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
 use super::drift;
 use super::live::Live;
-use super::ports;
 use super::probing::{Probing, Seen, explained, uncounted};
+use super::{namespaces, ports};
 use crate::cli::{Format, PathArgs, Probes};
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error};
@@ -35,9 +35,12 @@ pub fn run(way: Way, args: &PathArgs, out: &mut (dyn Write + Send), stop: &Atomi
         return Err(Error::usage("probes see what happens from now on: not a recording, nor the time since boot")
             .hint("leave --probes on away, or look at a window of this host"));
     }
-    let hosts = args.hosts()?;
-    let run = Run::new(way, args, stop)?;
-    let worst = run.place.inside(|| run.windows(args, &hosts, out)).flatten()?;
+    let worst = if args.everywhere() {
+        namespaces::windows(&Run::in_place(way, args, Place::here(), stop)?, args, out)?
+    } else {
+        let (hosts, run) = (args.hosts()?, Run::new(way, args, stop)?);
+        run.place.inside(|| run.windows(args, &hosts, out)).flatten()?
+    };
     Ok(match (args.check, worst) {
         _ if stop.load(Ordering::Relaxed) => EXIT_INTERRUPTED,
         (Some(limit), Some(worst)) if worst >= limit => EXIT_FOUND,
@@ -47,15 +50,15 @@ pub fn run(way: Way, args: &PathArgs, out: &mut (dyn Write + Send), stop: &Atomi
 
 /// Where to look, and what not to show.
 pub(super) struct Run<'a> {
-    way: Way,
+    pub way: Way,
     pub stop: &'a AtomicBool,
     ignored: Ignored,
     thresholds: BTreeMap<(String, String), f64>,
     /// Of the devices, only this one.
-    device: Option<String>,
+    pub device: Option<String>,
     /// How the report will be shown.
     pub format: Format,
-    probes: Probes,
+    pub probes: Probes,
     /// The namespace that we came from: machine-wide settings show only there, if anywhere.
     pub home: Place,
     /// The namespace that is looked at.
@@ -67,6 +70,11 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     /// Finds all that the arguments name.
     pub fn new(way: Way, args: &'a PathArgs, stop: &'a AtomicBool) -> Result<Self, Error> {
+        Self::in_place(way, args, args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
+    }
+
+    /// The same, in a place that was found already.
+    pub fn in_place(way: Way, args: &'a PathArgs, place: Place, stop: &'a AtomicBool) -> Result<Self, Error> {
         Ok(Run {
             ignored: Ignored::new(&args.ignore)?,
             thresholds: args.thresholds.as_deref().map_or_else(|| Ok(BTreeMap::new()), thresholds)?,
@@ -74,8 +82,23 @@ impl<'a> Run<'a> {
             format: args.show.format(),
             probes: args.probes,
             journal: &args.change.state_dir,
-            ..Run::at(way, args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
+            ..Run::at(way, place, stop)
         })
+    }
+
+    /// The same at another place.
+    pub fn elsewhere(&self, place: Place) -> Self {
+        let (ignored, thresholds) = (self.ignored.clone(), self.thresholds.clone());
+        let Run { format, probes, journal, .. } = *self;
+        Run {
+            ignored,
+            thresholds,
+            device: self.device.clone(),
+            format,
+            probes,
+            journal,
+            ..Run::at(self.way, place, self.stop)
+        }
     }
 
     /// Everything there, with the usual limits.
@@ -157,7 +180,7 @@ impl Run<'_> {
     }
 
     /// What one window says, after others that found what `lasting` tells.
-    fn report(&self, host: &Host, window: Window, seen: Seen, lasting: Lasting) -> Result<Report, Error> {
+    pub fn report(&self, host: &Host, window: Window, seen: Seen, lasting: Lasting) -> Result<Report, Error> {
         let stages = self.way.stages();
         let Window { mut changes, sockets, mut sources } = window;
         if let Some(device) = &self.device {
@@ -239,6 +262,7 @@ impl Run<'_> {
             own: Own { probes: drops.as_ref().map_or_else(Vec::new, |seen| seen.probes.clone()), ..Own::measure() },
             drops: drops.map(|seen| seen.drops),
             sources,
+            namespaces: None,
             plan: None,
             change: None,
         })
@@ -323,18 +347,28 @@ pub(super) fn recorded_netns(notes: &Notes) -> Option<Netns> {
     Some(Netns { id, cookie: None, name })
 }
 
-/// Leaves only the rows of one device.
-fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
+/// The devices that there are.
+pub(super) fn devices(changes: &Changes) -> BTreeSet<String> {
     let rows = changes.tables.iter().flat_map(|table| &table.rows);
     let names = rows.filter_map(|row| match &row.instance {
         Instance::Device { device } => Some(device.clone()),
         _ => None,
     });
     // Each stands in several tables.
-    let names: BTreeSet<String> = names.collect();
+    names.collect()
+}
+
+/// That there is this device among those.
+pub(super) fn known_device(device: &str, names: BTreeSet<String>) -> Result<(), Error> {
     if !names.contains(device) {
         return Err(Error::no_device(device, names.into_iter().collect()));
     }
+    Ok(())
+}
+
+/// Leaves only the rows of one device.
+fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
+    known_device(device, devices(changes))?;
     for table in &mut changes.tables {
         table.rows.retain(|row| row.instance.of_device().is_none_or(|name| name == device));
     }

@@ -28,10 +28,18 @@ pub struct Seen {
 impl Probing {
     /// Attaches them for the calling thread's namespace.
     pub fn begin(wanted: Probes) -> Result<Self, Error> {
+        Self::of(wanted, Only { netns: place::inode(), ..Only::default() })
+    }
+
+    /// Attaches them for every namespace.
+    pub fn everywhere(wanted: Probes) -> Result<Self, Error> {
+        Self::of(wanted, Only::default())
+    }
+
+    fn of(wanted: Probes, only: Only) -> Result<Self, Error> {
         if wanted == Probes::Off {
             return Ok(Probing { watch: None, refused: None });
         }
-        let only = Only { netns: place::inode(), ..Only::default() };
         match DropWatch::begin(Wanted::default(), only) {
             Ok(watch) => Ok(Probing { watch: Some(watch), refused: None }),
             Err(refusal) if wanted == Probes::On => Err(Error::missing(refusal.what).hint(refusal.todo)),
@@ -51,6 +59,21 @@ impl Probing {
         let mut all: Vec<SourceStatus> = failed.map(status).into_iter().collect();
         all.extend(window.as_mut().map(|window| std::mem::take(&mut window.sources)).unwrap_or_default());
         Seen { window, status: all }
+    }
+}
+
+impl Seen {
+    /// What of it was in the namespace of this id.
+    pub fn within(&self, netns: &str) -> Self {
+        let here = |other: &Option<String>| other.as_deref() == Some(netns);
+        let window = self.window.as_ref().map(|window| Window {
+            drops: window.drops.iter().filter(|drop| here(&drop.netns)).cloned().collect(),
+            incidents: window.incidents.iter().filter(|incident| here(&incident.netns)).cloned().collect(),
+            probes: Vec::new(),
+            sources: Vec::new(),
+            ..*window
+        });
+        Seen { window, status: Vec::new() }
     }
 }
 

@@ -26,6 +26,13 @@ pub enum Scope {
     Application,
 }
 
+impl Scope {
+    /// True if it is the same in every network namespace.
+    pub const fn is_of_machine(self) -> bool {
+        matches!(self, Scope::Machine | Scope::Cpu)
+    }
+}
+
 /// Which one: the keys that tell a row of a table from its neighbours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(untagged)]

@@ -5,6 +5,7 @@ pub mod drop_event;
 pub mod drops;
 pub mod explain;
 mod json;
+mod namespaces;
 mod openmetrics;
 mod path;
 pub mod pcap;

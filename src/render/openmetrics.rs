@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::model::{Counter, Instance, Kind};
-use crate::report::{Report, Value};
+use crate::report::{Report, Value, values_in};
 
 /// All counters, findings and sources as metrics.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -15,22 +15,31 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     head(out, "netstat_deep_finding_lost_packets", "gauge", "Packets lost in the window by what a finding is about.")?;
     // Two findings of one rule about one instance are one sample.
     let mut lost: BTreeMap<String, u64> = BTreeMap::new();
-    for finding in &report.findings {
+    for (netns, finding) in report.all_findings() {
         let (id, severity, instance) = (label(&finding.id), finding.severity, label(&finding.instance.to_string()));
-        let sum = lost.entry(format!("id=\"{id}\",instance=\"{instance}\",severity=\"{severity}\"")).or_default();
+        let netns = netns.map_or(String::new(), |netns| format!(",netns=\"{}\"", label(netns)));
+        let labels = format!("id=\"{id}\",instance=\"{instance}\",severity=\"{severity}\"{netns}");
+        let sum = lost.entry(labels).or_default();
         *sum = sum.saturating_add(finding.lost);
     }
     for (labels, lost) in lost {
         writeln!(out, "netstat_deep_finding_lost_packets{{{labels}}} {lost}")?;
     }
-    if let Some(totals) = report.totals {
+    let own = report.totals.map(|totals| (None, totals));
+    let of_each = report.namespaces.iter().flatten();
+    let of_each = of_each.filter_map(|one| Some((Some(one.label.as_str()), one.totals?)));
+    let mut totals = own.into_iter().chain(of_each).peekable();
+    if totals.peek().is_some() {
         head(
             out,
             "netstat_deep_unexplained_packets",
             "gauge",
             "Packets that came in, did not come out and were counted by nobody.",
         )?;
-        writeln!(out, "netstat_deep_unexplained_packets {}", totals.unexplained)?;
+    }
+    for (netns, totals) in totals {
+        let labels = labels(netns, &Instance::Only);
+        writeln!(out, "netstat_deep_unexplained_packets{labels} {}", totals.unexplained)?;
     }
     head(out, "netstat_deep_source_success", "gauge", "1 if the source could be read.")?;
     for source in &report.sources {
@@ -40,7 +49,9 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn family(report: &Report, counter: &'static Counter, out: &mut dyn Write) -> io::Result<()> {
-    let mut values = report.values(counter).peekable();
+    let of_each = report.namespaces.iter().flatten();
+    let of_each = of_each.flat_map(|one| values_in(&one.stages, counter).map(move |value| (Some(&*one.label), value)));
+    let mut values = report.values(counter).map(|value| (None, value)).chain(of_each).peekable();
     if values.peek().is_none() {
         return Ok(());
     }
@@ -50,29 +61,30 @@ fn family(report: &Report, counter: &'static Counter, out: &mut dyn Write) -> io
         Kind::Gauge => ("gauge", name.as_str()),
     };
     head(out, family, kind, &counter.text())?;
-    for (instance, value) in values {
+    for (netns, (instance, value)) in values {
         let value = match value {
             Value::Total { total, .. } => total,
             Value::Gauge { value, .. } => value,
         };
-        match instance {
-            Instance::Only => writeln!(out, "{name} {value}")?,
-            Instance::Cpu { cpu } => writeln!(out, "{name}{{cpu=\"{cpu}\"}} {value}")?,
-            Instance::Device { device } => writeln!(out, "{name}{{device=\"{}\"}} {value}", label(device))?,
-            Instance::Queue { device, queue: part }
-            | Instance::Qdisc { device, qdisc: part }
-            | Instance::Class { device, class: part } => {
-                let key = match instance {
-                    Instance::Queue { .. } => "queue",
-                    Instance::Qdisc { .. } => "qdisc",
-                    _ => "class",
-                };
-                writeln!(out, "{name}{{device=\"{}\",{key}=\"{}\"}} {value}", label(device), label(part))?
-            }
-            Instance::Socket { socket } => writeln!(out, "{name}{{socket=\"{}\"}} {value}", label(socket))?,
-        }
+        writeln!(out, "{name}{} {value}", labels(netns, instance))?;
     }
     Ok(())
+}
+
+/// Which one: the namespace, where there are several, and the keys of the instance.
+fn labels(netns: Option<&str>, instance: &Instance) -> String {
+    let netns = netns.map(|netns| format!("netns=\"{}\"", label(netns)));
+    let keys = match instance {
+        Instance::Only => None,
+        Instance::Cpu { cpu } => Some(format!("cpu=\"{cpu}\"")),
+        Instance::Device { device } => Some(format!("device=\"{}\"", label(device))),
+        Instance::Queue { device, queue } => Some(format!("device=\"{}\",queue=\"{}\"", label(device), label(queue))),
+        Instance::Qdisc { device, qdisc } => Some(format!("device=\"{}\",qdisc=\"{}\"", label(device), label(qdisc))),
+        Instance::Class { device, class } => Some(format!("device=\"{}\",class=\"{}\"", label(device), label(class))),
+        Instance::Socket { socket } => Some(format!("socket=\"{}\"", label(socket))),
+    };
+    let all: Vec<String> = netns.into_iter().chain(keys).collect();
+    if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
 }
 
 pub(super) fn head(out: &mut dyn Write, family: &str, kind: &str, help: &str) -> io::Result<()> {

@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::namespaces;
 use super::path::{self, BAD, BOLD, COMMAND, DIM, GOOD, ODD};
 use super::words::{bytes, grouped, share, short, time, wrap};
+use crate::ledger::Line;
 use crate::model::{Evidence, Finding, Instance, Severity, Suggestion, Victim};
-use crate::report::{Report, Value};
+use crate::report::{Report, StageCounters, Value};
 
 /// The narrowest terminal that people still use.
 const WIDTH: usize = 80;
@@ -21,9 +23,12 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
         writeln!(out, "\n{names}\n{values}")?;
     }
     balance(report, out)?;
-    for finding in &report.findings {
+    if let Some(all) = &report.namespaces {
+        namespaces::write(report, all, verbose > 0, out)?;
+    }
+    for (netns, finding) in report.all_findings() {
         writeln!(out)?;
-        show_finding(finding, report, out)?;
+        show_finding(finding, netns, report, out)?;
     }
     if report.since_boot && verbose == 0 {
         losses_since_boot(report, out)?;
@@ -32,8 +37,15 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
         writeln!(out, "\n{DIM} {next}{DIM:#}")?;
     }
     if verbose > 0 {
-        ledger(report, out)?;
-        counters(report, verbose > 1, out)?;
+        ledger(report.ledger.as_deref(), out)?;
+        counters(report, &report.stages, verbose > 1, out)?;
+        for one in
+            report.namespaces.iter().flatten().filter(|one| one.unseen.is_none() && (verbose > 1 || !one.is_quiet()))
+        {
+            writeln!(out, "\n{BOLD}{}{BOLD:#}", one.label)?;
+            ledger(one.ledger.as_deref(), out)?;
+            counters(report, &one.stages, verbose > 1, out)?;
+        }
     }
     sources(report, verbose > 1, out)
 }
@@ -42,6 +54,7 @@ fn headline(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let mut parts: Vec<String> = vec![report.kind.name().into()];
     parts.extend(report.host.clone());
     parts.extend(report.netns.as_ref().and_then(|netns| netns.name.as_ref()).map(|name| format!("netns {name}")));
+    parts.extend(report.namespaces.as_ref().map(|all| format!("{} netns", all.len())));
     parts.extend(report.kernel.as_ref().map(|kernel| format!("Linux {kernel}")));
     parts.extend(report.cpus.map(|cpus| format!("{cpus} CPU{}", if cpus == 1 { "" } else { "s" })));
     parts.push(match (report.since_boot, report.window_seconds) {
@@ -51,7 +64,7 @@ fn headline(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         (false, None) => "unknown time".into(),
     });
     let (left, right) = (parts.join("  "), report.summary());
-    let style = report.findings.first().map_or(GOOD, |finding| style_of(finding.severity));
+    let style = report.all_findings().first().map_or(GOOD, |(_, finding)| style_of(finding.severity));
     let free = WIDTH.saturating_sub(left.chars().count() + right.chars().count());
     if free >= 2 {
         writeln!(out, "{BOLD}{left}{BOLD:#}{}{style}{right}{style:#}", " ".repeat(free))
@@ -60,10 +73,15 @@ fn headline(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
+/// The words for what a path takes in, and what comes out of it.
+pub(super) fn in_and_out(report: &Report) -> [&'static str; 2] {
+    if report.is_of_sending() { ["to send", "sent"] } else { ["in", "delivered"] }
+}
+
 fn balance(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Some(totals) = report.totals else { return Ok(()) };
     let lost_style = if totals.lost > 0 { BAD } else { Style::new() };
-    let [taken, passed] = if report.is_of_sending() { ["to send", "sent"] } else { ["in", "delivered"] };
+    let [taken, passed] = in_and_out(report);
     write!(out, " {taken} {}  {passed} {}", grouped(totals.taken), grouped(totals.delivered))?;
     write!(out, "  {lost_style}lost {}", grouped(totals.lost))?;
     if totals.lost > 0 {
@@ -78,19 +96,25 @@ fn balance(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     let style = if totals.unexplained > 0 { ODD } else { Style::new() };
     writeln!(out, "  {style}unexplained {}{style:#}", grouped(totals.unexplained))?;
-    if totals.unexplained > 0 {
-        paragraph(out, "", if report.is_of_sending() { UNSEEN_OUT } else { UNSEEN_IN }, DIM)?;
-    }
-    Ok(())
+    if totals.unexplained > 0 { unexplained(report, out) } else { Ok(()) }
 }
 
-fn show_finding(finding: &Finding, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn unexplained(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    paragraph(out, "", if report.is_of_sending() { UNSEEN_OUT } else { UNSEEN_IN }, DIM)
+}
+
+fn show_finding(finding: &Finding, netns: Option<&str>, report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let style = style_of(finding.severity);
     let severity = finding.severity.to_string().to_uppercase();
     let amount = amount(finding, report);
     let left = severity.len() + 2 + finding.id.len();
     let free = WIDTH.saturating_sub(left + amount.chars().count()).max(2);
     writeln!(out, "{style}{severity}{style:#}  {BOLD}{}{BOLD:#}{}{amount}", finding.id, " ".repeat(free))?;
+    match (netns, &report.namespaces) {
+        (Some(netns), _) => paragraph(out, "in", netns, BOLD)?,
+        (None, Some(_)) => paragraph(out, "in", "the whole machine, whatever the namespace", Style::new())?,
+        (None, None) => {}
+    }
     paragraph(out, "", &finding.title, Style::new())?;
     for victim in finding.victims.iter().take(3) {
         paragraph(out, "who", &describe(victim), Style::new())?;
@@ -119,7 +143,7 @@ const UNSEEN_OUT: &str = "No counter says where the unexplained packets went: mo
 
 /// What to look at when nothing was found. Of a recording there is nothing more to be seen.
 fn what_next(report: &Report) -> Option<&'static str> {
-    if !report.findings.is_empty() || report.recorded {
+    if !report.all_findings().is_empty() || report.recorded {
         return None;
     }
     Some(match report.since_boot {
@@ -187,7 +211,7 @@ fn paragraph(out: &mut dyn Write, word: &str, text: &str, style: Style) -> io::R
     Ok(())
 }
 
-fn style_of(severity: Severity) -> Style {
+pub(super) fn style_of(severity: Severity) -> Style {
     match severity {
         Severity::Critical => BAD,
         Severity::Warning => ODD.bold(),
@@ -195,8 +219,8 @@ fn style_of(severity: Severity) -> Style {
     }
 }
 
-fn ledger(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let Some(lines) = &report.ledger else { return Ok(()) };
+fn ledger(lines: Option<&[Line]>, out: &mut dyn Write) -> io::Result<()> {
+    let Some(lines) = lines else { return Ok(()) };
     let number = |value: Option<u64>| value.map_or("-".into(), grouped);
     let mut table = plain(&["stage", "in", "out", "lost", "unwanted", "queued", "unexplained", "±"], 1..8);
     for line in lines {
@@ -214,9 +238,9 @@ fn ledger(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n{table}")
 }
 
-fn counters(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> {
+fn counters(report: &Report, stages: &[StageCounters], all: bool, out: &mut dyn Write) -> io::Result<()> {
     let mut table = plain(&["stage", "counter", "", "by", "per s"], 3..5);
-    for entry in &report.stages {
+    for entry in stages {
         for (counter, value) in &entry.counters.0 {
             let (amount, rate) = match *value {
                 Value::Total { total, delta, per_second } => {

@@ -16,6 +16,9 @@ use super::{Host, interrupts, link, qdisc, text, transmit};
 /// Enough for a dump, whose buffer is on the heap.
 const STACK: usize = 128 << 10;
 
+/// The source that tells which devices there are.
+pub const LINKS: &str = "rtnetlink links";
+
 /// What one source gave.
 #[derive(Debug)]
 pub struct Answer {
@@ -101,7 +104,7 @@ impl Asking {
 }
 
 fn ask(asking: &Asking, slow: &BTreeSet<String>, sends: bool) {
-    let links = asking.answer("rtnetlink links", || {
+    let links = asking.answer(LINKS, || {
         let (links, dumped) = link::read(&asking.host)?;
         if links.is_empty() {
             // Every namespace has its loopback.
@@ -225,7 +228,7 @@ mod tests {
     fn this_machine_s_devices_answer() {
         let answers = start(&Host::Live, Instant::now(), &BTreeSet::new(), true).unwrap();
         let all: Vec<Answer> = answers.collect();
-        let links = all.iter().find(|answer| answer.name == "rtnetlink links").unwrap();
+        let links = all.iter().find(|answer| answer.name == LINKS).unwrap();
         assert!(links.result.is_ok(), "{links:?}");
         for Dump { name, .. } in DUMPS {
             assert!(all.iter().any(|answer| answer.name == *name), "{name} was not asked");

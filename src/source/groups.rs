@@ -175,6 +175,13 @@ pub struct Door {
     pub shape: Shape,
 }
 
+impl Door {
+    /// True if the file says the same in every network namespace.
+    pub fn is_of_machine(&self) -> bool {
+        self.groups.iter().all(|group| group.scope.is_of_machine())
+    }
+}
+
 const fn door(path: &'static str, groups: &'static [&'static Group], shape: Shape) -> Door {
     Door { path, groups, shape }
 }

@@ -16,6 +16,7 @@ pub mod interrupts;
 pub mod inventory;
 pub mod link;
 pub mod lists;
+pub mod namespaces;
 pub mod neighbour;
 pub mod netdev;
 pub mod netlink;

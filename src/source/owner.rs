@@ -149,18 +149,30 @@ pub fn parse(bytes: &[u8]) -> Held {
     held
 }
 
-struct Owner {
+/// What is known of a process; what can't be read is absent.
+pub struct Owner {
     pid: Option<u32>,
-    comm: Option<String>,
+    /// Its name, at most 15 bytes.
+    pub comm: Option<String>,
     cgroup: Option<String>,
 }
 
 impl Owner {
+    /// The systemd unit that it runs in.
+    pub fn unit(&self) -> Option<String> {
+        self.cgroup.as_deref().and_then(unit)
+    }
+
+    /// The id of the container that it runs in.
+    pub fn container(&self) -> Option<String> {
+        self.cgroup.as_deref().and_then(container)
+    }
+
     fn fill(&self, victim: &mut Victim) {
         victim.pid = self.pid;
         victim.comm.clone_from(&self.comm);
-        victim.unit = self.cgroup.as_deref().and_then(unit);
-        victim.container = self.cgroup.as_deref().and_then(container);
+        victim.unit = self.unit();
+        victim.container = self.container();
         victim.cgroup.clone_from(&self.cgroup);
     }
 }
@@ -176,7 +188,8 @@ fn still(host: &Host, pid: u32, began: Option<u64>) -> Option<Owner> {
     (began == Some(now)).then_some(owner)
 }
 
-fn owner(host: &Host, pid: u32) -> Owner {
+/// What `/proc` tells of a process.
+pub fn owner(host: &Host, pid: u32) -> Owner {
     let read = |name: &str| {
         let mut bytes = Vec::new();
         host.read(&format!("proc/{pid}/{name}"), &mut bytes).ok().map(|()| bytes)

@@ -8,8 +8,10 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Error, did_you_mean};
 
+/// Not one namespace but every one: for `rx` and `tx`.
+pub const ALL: &str = "all";
 /// Where `ip netns` keeps its names.
-const NAMED: &str = "/run/netns";
+pub(super) const NAMED: &str = "/run/netns";
 
 /// The network namespace that is looked at.
 #[derive(Debug)]
@@ -38,6 +40,10 @@ impl Place {
 
     /// A namespace by the name that `ip netns` knows, by a path, or by a process as `pid:N`.
     pub fn find(reference: &str) -> Result<Self, Error> {
+        if reference == ALL {
+            return Err(Error::usage("one network namespace at a time here: only the reports of rx and tx take all")
+                .hint("name one: --netns NAME ('ip netns' lists them), a path or pid:N"));
+        }
         let (path, name, enter) = if let Some(pid) = reference.strip_prefix("pid:") {
             let pid: u32 = pid.parse().map_err(|_| {
                 Error::usage(format!("'{reference}' names no process")).hint("write pid: and the process's number")

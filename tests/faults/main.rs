@@ -34,6 +34,7 @@
 //! - `quiet`: hosts without a fault
 //! - `sockets`: a socket's numbers are those that ss and its peer know
 //! - `namespaces`: whose counters these are
+//! - `netns_all`: all of them in one report, each with its own
 //! - `drops`: what the kernel drops, as the probe counts it
 //! - `tune`, `confirm`, `loops`: a fault, its setting, and the ways back
 //! - `sweep`: killed at every call of an apply of eight steps
@@ -61,6 +62,7 @@ mod loops;
 mod namespaces;
 mod need;
 mod neighbour;
+mod netns_all;
 mod observe;
 mod places;
 mod poll_budget;
@@ -135,6 +137,7 @@ fn test() {
         quiet::cases(),
         sockets::cases(),
         namespaces::cases(),
+        netns_all::cases(),
         drops::cases(),
         tune::cases(),
         confirm::cases(),

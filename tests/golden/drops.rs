@@ -89,6 +89,7 @@ fn report(drops: Vec<Drop>) -> Report {
         findings: Vec::new(),
         drops: Some(drops),
         drop_totals: Some(totals),
+        namespaces: None,
         plan: None,
         change: None,
         incidents: None,

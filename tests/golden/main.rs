@@ -15,6 +15,7 @@ mod kernels;
 mod ledger;
 mod message;
 mod names;
+mod namespaces;
 mod nic;
 mod node_exporter;
 mod numbered;
