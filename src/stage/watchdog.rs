@@ -68,7 +68,11 @@ fn of(seen: &Observed, rule: &Rule, queue: &Instance, times: u64) -> Finding {
     finding.evidence.push(seen.evidence_at(&TX_TIMEOUT, queue, None));
     for gauge in [&BQL_INFLIGHT, &BQL_LIMIT] {
         if let Some((_, Change::Gauge { max, .. })) = seen.changes.each(gauge).find(|(other, _)| *other == queue) {
-            finding.evidence.push(crate::model::Evidence { delta: max, ..seen.evidence_at(gauge, queue, None) });
+            finding.evidence.push(crate::model::Evidence {
+                delta: max,
+                per_second: None,
+                ..seen.evidence_at(gauge, queue, None)
+            });
         }
     }
     let card = Instance::device(device);

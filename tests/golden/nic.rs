@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::message::{self, LINKS, Link};
 use crate::run::{self, delta, finding, line};
+use crate::schema;
 use crate::tree::Samples;
 
 /// A network card called eth0: its rx_packets, rx_dropped and rx_missed_errors in both samples.
@@ -245,4 +246,32 @@ fn answers_that_are_torn_cost_nothing_but_themselves() {
         }
         assert_eq!(line(&report, "ring").unwrap()["lost"], 5000, "cut at {cut}");
     }
+}
+
+/// tx_dropped (7) of a card, of a veth without a carrier, and a queue that hung: sysfs tells of the card's alone.
+#[test]
+fn what_devices_do_not_send() {
+    let samples = Samples::quiet();
+    let links = [0, 40].map(|dropped| {
+        let card = Link { kind: b"", ..Link::new(b"eth0").stat(1, 100 * dropped).stat(7, dropped) };
+        message::links(&[card, Link::new(b"va").stat(7, 2 * dropped)])
+    });
+    samples.write(LINKS, links);
+    let queue = "sys/class/net/eth0/queues/tx-3";
+    samples.write(&format!("{queue}/tx_timeout"), ["1\n", "2\n"]);
+    samples.write(&format!("{queue}/byte_queue_limits/limit"), ["3000\n", "2084\n"]);
+    samples.write(&format!("{queue}/byte_queue_limits/inflight"), ["0\n", "1042\n"]);
+    let report = schema::valid(&run::verb("tx", samples.path(), &["--json"]).out);
+    let all: Vec<&Value> = report["findings"].as_array().unwrap().iter().collect();
+    let lost = |device: &str| {
+        let own = all.iter().find(|one| one["id"] == "device-send-drops" && one["instance"]["device"] == device);
+        own.and_then(|one| one["lost"].as_u64())
+    };
+    assert_eq!((lost("eth0"), lost("va")), (Some(40), Some(80)));
+    let hung = found(&report, "tx-queue-timeout");
+    assert_eq!(hung["instance"], json!({"device": "eth0", "queue": "tx-3"}));
+    assert_eq!(hung["evidence"][1], json!({"counter": "bql.inflight", "instance": hung["instance"], "delta": 1042}));
+    assert_eq!(run::number(&run::cells(&report)[&("bql.limit".into(), "eth0tx-3".into())]), 2084);
+    // rx does not read them.
+    assert!(!run::cells(&run::report(samples.path(), &[])).keys().any(|(id, _)| id.starts_with("bql.")));
 }
