@@ -19,12 +19,20 @@ pub fn wanted_knobs(
         .collect()
 }
 
-/// All findings, the worst first.
+/// All findings of the stages' rules, the worst first.
 pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
+    diagnose_with(stages.iter().map(|stage| (*stage, stage.rules)), seen)
+}
+
+/// All findings of these rules, each list with its stage, the worst first.
+pub fn diagnose_with<'r>(
+    rules: impl Iterator<Item = (&'static Stage, &'r [&'static Rule])>,
+    seen: &Observed,
+) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for stage in stages {
+    for (stage, rules) in rules {
         let looks = |rule: &&&Rule| triggered(rule, &seen.changes, seen.sockets.as_ref(), seen.probed.as_ref());
-        for rule in stage.rules.iter().filter(looks) {
+        for rule in rules.iter().filter(looks) {
             for mut finding in (rule.fires)(seen, rule) {
                 finding.stage = stage.id.into();
                 if seen.changes.since_boot {

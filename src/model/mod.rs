@@ -8,6 +8,7 @@ mod counter;
 mod drop;
 pub mod flow;
 mod knob;
+pub mod layout;
 mod observed;
 mod policy;
 mod probed;
@@ -27,6 +28,7 @@ pub use flow::{Flow, Uncounted};
 pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
 };
+pub use layout::{CpuPlace, DevicePlace, Layout, QueuePlace, VectorPlace};
 pub use observed::{Hidden, Observed, PathMtu};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use probed::Probed;

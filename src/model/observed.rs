@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
-    Kind, Knob, Place, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table, Victim,
+    Kind, Knob, Layout, Place, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table, Victim,
     ethtool, grow, per_second, quoted,
 };
 
@@ -30,6 +30,8 @@ pub struct Observed {
     pub unexplained: BTreeMap<&'static str, u64>,
     /// Devices that one way of asking shows and another does not. Looked for in a window only.
     pub hidden: Vec<Hidden>,
+    /// Which CPU works for which queue. Looked at only by who asks for that.
+    pub layout: Option<Layout>,
 }
 
 /// A device that one way of asking shows and another does not.
@@ -85,6 +87,12 @@ impl Observed {
         let rows = vec![Row { instance: instance.clone(), values: vec![Some(amount)] }];
         self.changes.held.push(Table { group: counter.group, counters: vec![counter], rows, read: Span::default() });
         self.with_at(counter, instance, amount)
+    }
+
+    /// The same, on a machine that is laid out so.
+    pub fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = Some(layout);
+        self
     }
 
     /// The same, with packets that are missing at a stage.

@@ -23,7 +23,7 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
     balance(report, out)?;
     for finding in &report.findings {
         writeln!(out)?;
-        show_finding(finding, report, out)?;
+        show_finding(finding, &when(report.since_boot, report.window_seconds), out)?;
     }
     if report.since_boot && verbose == 0 {
         losses_since_boot(report, out)?;
@@ -85,10 +85,11 @@ fn balance(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn show_finding(finding: &Finding, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+/// A finding; `when` stands behind the number of lost packets.
+pub fn show_finding(finding: &Finding, when: &str, out: &mut dyn Write) -> io::Result<()> {
     let style = style_of(finding.severity);
     let severity = finding.severity.to_string().to_uppercase();
-    let amount = amount(finding, report);
+    let amount = amount(finding, when);
     let left = severity.len() + 2 + finding.id.len();
     let free = WIDTH.saturating_sub(left + amount.chars().count()).max(2);
     writeln!(out, "{style}{severity}{style:#}  {BOLD}{}{BOLD:#}{}{amount}", finding.id, " ".repeat(free))?;
@@ -124,17 +125,21 @@ fn what_next(report: &Report) -> Option<&'static str> {
 }
 
 /// The number that counts: packets lost, or what the first evidence shows.
-fn amount(finding: &Finding, report: &Report) -> String {
+fn amount(finding: &Finding, when: &str) -> String {
     if finding.lost == 0 {
         let shows = |evidence: &Evidence| format!("{} {}", evidence.counter, grouped(evidence.delta));
         return finding.evidence.first().map(shows).unwrap_or_default();
     }
-    let when = match (report.since_boot, report.window_seconds) {
+    format!("{} packets lost{when}", grouped(finding.lost))
+}
+
+/// ` in 1.0 s`.
+fn when(since_boot: bool, seconds: Option<f64>) -> String {
+    match (since_boot, seconds) {
         (true, _) => " since boot".into(),
         (false, Some(seconds)) => format!(" in {}", time(seconds)),
         (false, None) => String::new(),
-    };
-    format!("{} packets lost{when}", grouped(finding.lost))
+    }
 }
 
 fn describe(victim: &Victim) -> String {

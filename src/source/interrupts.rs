@@ -54,6 +54,16 @@ pub fn rows(bytes: &[u8], cards: &[Card]) -> Rows {
     Rows { group: &INTERRUPTS, columns: &["count"], rows }
 }
 
+/// The vectors of one card: number and short name of each.
+pub fn vectors(bytes: &[u8], card: &Card) -> Vec<(u32, Vec<u8>)> {
+    let vector = |line: Line| {
+        let action = line.rest.split(|&b| b == b' ').next_back().unwrap_or_default();
+        let number = std::str::from_utf8(line.number).ok()?.parse().ok()?;
+        card.has(line.rest, action).then(|| (number, short(action, &card.device).into()))
+    };
+    lines(bytes).filter_map(vector).collect()
+}
+
 /// `eth0-TxRx-0` to `TxRx-0`, `virtio2-input.0` to `input.0`, `mlx5_comp0@pci:0000:3b:00.0` to `mlx5_comp0`: whose it is
 /// is known.
 fn short<'a>(action: &'a [u8], device: &[u8]) -> &'a [u8] {

@@ -6,6 +6,8 @@ mod overflow;
 mod spread;
 mod tunnel;
 
+pub use spread::with_cpus;
+
 use crate::counters;
 use crate::model::{Counter, Flow, Knob, Memory, Place, Reason, Risk, Scope, Stage, Unit};
 use crate::source::groups::{LINK, SOFTNET};
@@ -61,7 +63,7 @@ static MAX_BACKLOG: Knob = Knob {
     keep: "sysctl.d",
 };
 
-static RPS_CPUS: Knob = Knob {
+pub static RPS_CPUS: Knob = Knob {
     id: "rps_cpus",
     place: Place::Sysfs("class/net/DEV/queues/rx-N/rps_cpus"),
     scope: Scope::Queue,

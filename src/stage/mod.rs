@@ -70,6 +70,14 @@ pub static CONNECTIONS_TELL: &[(&Counter, u64)] = &[
     (&socket_memory::TCP_MEM, 65_536),
 ];
 
+/// Rules about which CPU does whose work, with their stages. They need to know how the machine is laid out, which costs more
+/// than a glance at the path may: who wants it asks.
+pub static PLACEMENT: &[(&Stage, &[&Rule])] = &[
+    (&ring::STAGE, &[&ring::UNEVEN]),
+    (&interrupt::STAGE, &[&interrupt::CONFLICTS]),
+    (&softirq::STAGE, &[&softirq::ONE_CPU]),
+];
+
 /// Every stage, in the order of the paths.
 pub fn stages() -> impl Iterator<Item = &'static Stage> {
     RECEIVE.iter().chain(SEND).copied()
@@ -82,7 +90,9 @@ pub fn counters() -> impl Iterator<Item = (&'static Stage, &'static Counter)> {
 
 /// Every rule, with its stage.
 pub fn rules() -> impl Iterator<Item = (&'static Stage, &'static Rule)> {
-    stages().flat_map(|stage| stage.rules.iter().map(move |rule| (stage, *rule)))
+    let placed = PLACEMENT.iter().map(|(stage, rules)| (*stage, *rules));
+    let all = stages().map(|stage| (stage, stage.rules)).chain(placed);
+    all.flat_map(|(stage, rules)| rules.iter().map(move |rule| (stage, *rule)))
 }
 
 /// Every knob, with its stage.

@@ -3,8 +3,10 @@
 mod knobs;
 mod overflow;
 mod policy;
+mod uneven;
 
 pub use knobs::{CHANNELS_COMBINED, RING_RX};
+pub use uneven::UNEVEN;
 pub use overflow::{lost_at, relieve};
 
 use crate::counters;

@@ -2,6 +2,9 @@
 
 mod budget;
 mod knobs;
+mod one_cpu;
+
+pub use one_cpu::{ONE_CPU, shares};
 
 use crate::counters;
 use crate::model::{Stage, Unit};

@@ -69,7 +69,7 @@ static ADAPTIVE_RX: Knob = coalesce(
     ],
 );
 
-static AFFINITY: Knob = Knob {
+pub static AFFINITY: Knob = Knob {
     id: "irq.affinity",
     place: Place::Irq("irq/IRQ/smp_affinity_list"),
     scope: Scope::Machine,
