@@ -10,6 +10,7 @@ mod history;
 mod record;
 mod revert;
 mod rx;
+mod topology;
 mod value;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,7 @@ pub use history::HistoryArgs;
 pub use record::RecordArgs;
 pub use revert::RevertArgs;
 pub use rx::RxArgs;
+pub use topology::TopologyArgs;
 pub use value::{Color, Format, Probes};
 
 /// Shows where this host loses packets, why, who is hurt, and which setting binds.
@@ -44,6 +46,8 @@ pub enum Verb {
     Rx(RxArgs),
     /// Show every packet that the kernel drops: reason, place, device, victim, and whether that is normal (eBPF)
     Drops(DropsArgs),
+    /// Show which CPU works for which queue: device, queue, NAPI, interrupt, CPU, NUMA node, and what is crooked in it
+    Topology(TopologyArgs),
     /// Show what the findings suggest as one plan; with --apply make the change and see whether it helped
     Tune(RxArgs),
     /// Keep a change that was made with --confirm-within
@@ -74,7 +78,7 @@ impl Verb {
             Verb::Confirm(ConfirmArgs { state_dir, .. })
             | Verb::Revert(RevertArgs { state_dir, .. })
             | Verb::History(HistoryArgs { state_dir, .. }) => Some(state_dir),
-            Verb::Drops(_) | Verb::Record(_) | Verb::Explain(_) | Verb::Doctor(_) => {
+            Verb::Drops(_) | Verb::Topology(_) | Verb::Record(_) | Verb::Explain(_) | Verb::Doctor(_) => {
                 Some(std::path::Path::new(crate::tune::journal::DEFAULT))
             }
             Verb::Generate(_) | Verb::Guard(_) => None,

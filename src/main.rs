@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use netstat_deep::cli::{Cli, Color, Format, Verb};
-use netstat_deep::command::{confirm, doctor, drops, explain, generate, history, record, revert, rx, tune};
+use netstat_deep::command::{confirm, doctor, drops, explain, generate, history, record, revert, rx, topology, tune};
 use netstat_deep::error::Error;
 use signal_hook::consts::SIGINT;
 
@@ -38,6 +38,7 @@ fn run(cli: &Cli) -> Result<u8, Error> {
         }
         Verb::Rx(args) => with(terminal(args.color), |out| rx::run(args, out, &stop_on_interrupt())),
         Verb::Drops(args) => with(terminal(args.color), |out| drops::run(args, out, &stop_on_interrupt())),
+        Verb::Topology(args) => with(terminal(args.color), |out| topology::run(args, out, &stop_on_interrupt())),
         Verb::Tune(args) => with(terminal(args.color), |out| tune::run(args, out, &stop_on_interrupt())),
         Verb::Confirm(args) => with(terminal(Color::Auto), |out| confirm::run(args, out)),
         Verb::Guard(args) => confirm::guard(args),

@@ -1,6 +1,7 @@
 //! All that a renderer may see.
 
 pub mod card;
+pub mod topology;
 
 use std::collections::HashMap;
 

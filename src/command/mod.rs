@@ -16,5 +16,6 @@ mod probing;
 pub mod record;
 pub mod revert;
 pub mod rx;
+pub mod topology;
 pub mod tune;
 mod verdict;

@@ -165,7 +165,18 @@ impl Run<'_> {
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
         let unexplained = missing(ledger.as_deref().unwrap_or_default());
         let hidden = if changes.since_boot { Vec::new() } else { inventory::hidden(host) };
-        let seen = Observed { changes, sockets, settings, thresholds, enter, probed, path_mtus, unexplained, hidden, layout: None };
+        let seen = Observed {
+            changes,
+            sockets,
+            settings,
+            thresholds,
+            enter,
+            probed,
+            path_mtus,
+            unexplained,
+            hidden,
+            layout: None,
+        };
         let mut findings = diagnose(RECEIVE, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));

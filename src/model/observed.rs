@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Folklore, Incident, Instance,
-    Kind, Knob, Layout, Place, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table, Victim,
-    ethtool, grow, per_second, quoted,
+    Kind, Knob, Layout, Place, Probed, Protocol, Row, Rule, Settings, SocketChange, Sockets, Span, Suggestion, Table,
+    Victim, ethtool, grow, per_second, quoted,
 };
 
 /// What was observed in one network namespace over one window.

@@ -63,6 +63,7 @@ static MAX_BACKLOG: Knob = Knob {
     keep: "sysctl.d",
 };
 
+/// CPUs that take the packets of a receive queue.
 pub static RPS_CPUS: Knob = Knob {
     id: "rps_cpus",
     place: Place::Sysfs("class/net/DEV/queues/rx-N/rps_cpus"),

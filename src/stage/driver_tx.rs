@@ -1,6 +1,13 @@
 //! T9, driver and transmit ring: packets are handed to the device.
 
-use crate::model::{Knob, Memory, Place, Risk, Scope, Stage};
+use crate::counters;
+use crate::model::{Knob, Memory, Place, Risk, Scope, Stage, Unit};
+use crate::source::groups::QSTATS_QUEUE;
+
+counters! {
+    /// Packets that were sent through a transmit queue. include/net/netdev_queues.h struct netdev_queue_stats_tx.
+    QUEUE_SENT = QSTATS_QUEUE.total("tx-packets", Unit::WirePackets);
+}
 
 static BQL_LIMIT_MAX: Knob = Knob {
     id: "bql.limit_max",
@@ -46,7 +53,7 @@ pub static STAGE: Stage = Stage {
     chapter: include_str!("chapter/driver_tx.md"),
     fed_by: None,
     queues_in_sockets: false,
-    counters: &[],
+    counters: COUNTERS,
     rules: &[],
     reasons: &[],
     knobs: &[&BQL_LIMIT_MAX, &BQL_LIMIT_MIN],

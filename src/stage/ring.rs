@@ -6,8 +6,8 @@ mod policy;
 mod uneven;
 
 pub use knobs::{CHANNELS_COMBINED, RING_RX};
-pub use uneven::UNEVEN;
 pub use overflow::{lost_at, relieve};
+pub use uneven::UNEVEN;
 
 use crate::counters;
 use crate::model::{Flow, Stage, Unit};

@@ -8,6 +8,7 @@ use crate::model::{
 };
 use crate::stage::backlog::{RPS_CPUS, with_cpus};
 
+/// Settings against each other.
 pub static CONFLICTS: Rule = Rule {
     id: "conflicting-settings",
     title: "Settings of this device's queues and CPUs work against each other",
@@ -144,7 +145,10 @@ fn of_device(seen: &Observed, rule: &Rule, layout: &Layout, device: &DevicePlace
                 Some("no CPU of the device's node is free for it: move the card, or set other CPUs apart".into());
         }
         if layout.irqbalance.is_some() {
-            finding.refuse(AFFINITY.id, "alone, while irqbalance runs: it sets the masks again (--banirq tells it not to)");
+            finding.refuse(
+                AFFINITY.id,
+                "alone, while irqbalance runs: it sets the masks again (--banirq tells it not to)",
+            );
         }
         findings.push(finding);
     }
@@ -180,8 +184,9 @@ fn of_device(seen: &Observed, rule: &Rule, layout: &Layout, device: &DevicePlace
     }
     if let Some([now, most]) = device.pcie_lanes.filter(|[now, most]| now < most) {
         let mut finding = found(format!("{name} uses {now} PCIe lanes of the {most} that it has"));
-        finding.no_setting_helps =
-            Some("put the card into a slot with as many lanes, or reseat it: lanes are lost by a bad contact too".into());
+        finding.no_setting_helps = Some(
+            "put the card into a slot with as many lanes, or reseat it: lanes are lost by a bad contact too".into(),
+        );
         findings.push(finding);
     }
     findings

@@ -69,6 +69,7 @@ static ADAPTIVE_RX: Knob = coalesce(
     ],
 );
 
+/// CPUs that may take an interrupt.
 pub static AFFINITY: Knob = Knob {
     id: "irq.affinity",
     place: Place::Irq("irq/IRQ/smp_affinity_list"),

@@ -4,6 +4,7 @@ use super::QUEUE_PACKETS;
 use crate::model::{Example, Finding, Instance, Observed, Rule, Scope, Severity, Threshold};
 use crate::stage::tcp_in::CURR_ESTAB;
 
+/// Uneven receive queues.
 pub static UNEVEN: Rule = Rule {
     id: "rx-queues-uneven",
     title: "The device gives most packets to few of its receive queues",
@@ -17,7 +18,11 @@ pub static UNEVEN: Rule = Rule {
     knobs: &[],
     thresholds: &[
         Threshold { key: "max_to_mean", default: 2.0, help: "packets of the busiest queue to the mean of all" },
-        Threshold { key: "flows", default: 100.0, help: "established connections; with fewer, queues are idle by chance" },
+        Threshold {
+            key: "flows",
+            default: 100.0,
+            help: "established connections; with fewer, queues are idle by chance",
+        },
         Threshold { key: "packets_per_second", default: 1000.0, help: "own: of the device; below, nothing is judged" },
     ],
     fires: uneven,
@@ -66,9 +71,10 @@ fn uneven(seen: &Observed, rule: &Rule) -> Vec<Finding> {
         if findings.iter().any(|finding| finding.instance == Instance::device(device.clone())) {
             continue;
         }
-        let all = seen.changes.each(&QUEUE_PACKETS).filter(|(at, _)| {
-            matches!(at, Instance::Queue { device: other, .. } if other == device)
-        });
+        let all = seen
+            .changes
+            .each(&QUEUE_PACKETS)
+            .filter(|(at, _)| matches!(at, Instance::Queue { device: other, .. } if other == device));
         let queues = all.count();
         let sum: u64 = seen
             .grown(&QUEUE_PACKETS)

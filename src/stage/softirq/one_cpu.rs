@@ -10,6 +10,7 @@ use crate::stage::backlog::{DROPPED, RPS_CPUS, with_cpus};
 use crate::stage::interrupt::AFFINITY;
 use crate::stage::ring::RX_MISSED_ERRORS;
 
+/// One busy CPU among idle ones.
 pub static ONE_CPU: Rule = Rule {
     id: "softirq-on-one-cpu",
     title: "One CPU does nearly all of the packets' work, others are idle",
@@ -22,7 +23,11 @@ pub static ONE_CPU: Rule = Rule {
     knobs: &[&AFFINITY, &RPS_CPUS],
     thresholds: &[
         Threshold { key: "busy_percent", default: 80.0, help: "share of the CPU's time in softirqs; own" },
-        Threshold { key: "mean_percent", default: 40.0, help: "mean of the CPUs of its node, below which others are idle; own" },
+        Threshold {
+            key: "mean_percent",
+            default: 40.0,
+            help: "mean of the CPUs of its node, below which others are idle; own",
+        },
     ],
     fires: one_cpu,
     examples: &[
@@ -41,16 +46,8 @@ pub static ONE_CPU: Rule = Rule {
             severity: Some(Severity::Critical),
             observed: || working(&[95, 3, 2, 0], 1).with_at(&DROPPED, Instance::Cpu { cpu: 0 }, 400),
         },
-        Example {
-            what: "all CPUs work alike",
-            severity: None,
-            observed: || working(&[85, 82, 90, 88], 1),
-        },
-        Example {
-            what: "the only CPU there is",
-            severity: None,
-            observed: || working(&[95], 1),
-        },
+        Example { what: "all CPUs work alike", severity: None, observed: || working(&[85, 82, 90, 88], 1) },
+        Example { what: "the only CPU there is", severity: None, observed: || working(&[95], 1) },
     ],
 };
 
@@ -150,6 +147,12 @@ fn relieve(seen: &Observed, layout: &Layout, device: &DevicePlace, busy: u32, fi
         && let Some(to) = with_cpus(from, &others, true).filter(|to| to != from)
     {
         let why = format!("one queue: RPS lets CPUs {} take its flows", written(&others));
-        finding.suggestions.push(seen.suggest(&RPS_CPUS, Instance::queue(name, queue.queue.clone()), from.clone(), to, &why));
+        finding.suggestions.push(seen.suggest(
+            &RPS_CPUS,
+            Instance::queue(name, queue.queue.clone()),
+            from.clone(),
+            to,
+            &why,
+        ));
     }
 }
