@@ -49,6 +49,9 @@ _netstat__deep() {
             netstat__deep,rx)
                 cmd="netstat__deep__subcmd__rx"
                 ;;
+            netstat__deep,topology)
+                cmd="netstat__deep__subcmd__topology"
+                ;;
             netstat__deep,tune)
                 cmd="netstat__deep__subcmd__tune"
                 ;;
@@ -85,6 +88,9 @@ _netstat__deep() {
             netstat__deep__subcmd__help,rx)
                 cmd="netstat__deep__subcmd__help__subcmd__rx"
                 ;;
+            netstat__deep__subcmd__help,topology)
+                cmd="netstat__deep__subcmd__help__subcmd__topology"
+                ;;
             netstat__deep__subcmd__help,tune)
                 cmd="netstat__deep__subcmd__help__subcmd__tune"
                 ;;
@@ -95,7 +101,7 @@ _netstat__deep() {
 
     case "${cmd}" in
         netstat__deep)
-            opts="-h -V --help --version rx drops tune confirm revert history record explain doctor guard generate help"
+            opts="-h -V --help --version rx drops topology tune confirm revert history record explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -269,7 +275,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help)
-            opts="rx drops tune confirm revert history record explain doctor guard generate help"
+            opts="rx drops topology tune confirm revert history record explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -423,6 +429,20 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help__subcmd__rx)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__help__subcmd__topology)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -605,6 +625,64 @@ _netstat__deep() {
                     ;;
                 --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__topology)
+            opts="-i -n -h --interval --count --dev --netns --json --jsonl --root --check --ignore --thresholds --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dev)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --check)
+                    COMPREPLY=($(compgen -W "info warning critical" -- "${cur}"))
+                    return 0
+                    ;;
+                --ignore)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --thresholds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 *)
