@@ -16,7 +16,7 @@ use crate::report::Report;
 use crate::source::bundle::{Bundle, Written};
 use crate::source::place::Place;
 use crate::source::tape::{Reel, Tape};
-use crate::source::{Host, nftables, owner, redact, xtables};
+use crate::source::{Host, layout, nftables, owner, redact, xtables};
 use crate::stage;
 
 /// How often it is looked whether the window is over.
@@ -76,6 +76,7 @@ fn read_the_rest(run: &Run, host: &Host) -> Vec<String> {
     let failed = [
         ("memory", run.home.inside(plan).map(drop).map_err(|e| e.to_string())),
         ("owners of sockets", owner::keep(host)),
+        ("queues and CPUs", layout::keep(host).map_err(|e| e.to_string())),
         ("rules of nftables", rules_of_nftables(host).map_err(|e| e.to_string())),
         ("rules of iptables", xtables::read(host).map(drop).map_err(|e| e.to_string())),
     ];

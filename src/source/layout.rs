@@ -24,14 +24,26 @@ const XPS: &str = "class/net/DEV/queues/tx-N/xps_cpus";
 /// # Errors
 /// If the devices can't be listed. What else is missing is left out.
 pub fn read(host: &Host) -> io::Result<Layout> {
-    let (links, _) = link::read(host)?;
+    read_beside(host, host)
+}
+
+/// Reads it for a recording: what holds counters too was kept with their sample, and is not kept again.
+///
+/// # Errors
+/// As [`read`].
+pub fn keep(host: &Host) -> io::Result<()> {
+    read_beside(host, &Host::Live).map(drop)
+}
+
+fn read_beside(host: &Host, counted: &Host) -> io::Result<Layout> {
+    let (links, _) = link::read(counted)?;
     let templates = QUEUES.iter().copied().chain([XPS]).map(|path| sysfs(path.into()));
     let found = settings::read(host, templates);
     let (irqs, napis) = polled(host);
     let mut interrupts = Vec::new();
     // Without it the vectors stay unknown.
-    let _ = host.read("proc/interrupts", &mut interrupts);
-    let mut asker = Asker::new(host).ok();
+    let _ = counted.read("proc/interrupts", &mut interrupts);
+    let mut asker = Asker::new(counted).ok();
     let mut devices: Vec<DevicePlace> = Vec::new();
     for link in &links {
         let name = text::printable(&link.name);

@@ -95,6 +95,11 @@ pub fn rules() -> impl Iterator<Item = (&'static Stage, &'static Rule)> {
     all.flat_map(|(stage, rules)| rules.iter().map(move |rule| (stage, *rule)))
 }
 
+/// The rules of one stage, those about placement too.
+pub fn rules_of(stage: &Stage) -> Vec<&'static Rule> {
+    rules().filter(|(of, _)| of.id == stage.id).map(|(_, rule)| rule).collect()
+}
+
 /// Every knob, with its stage.
 pub fn knobs() -> impl Iterator<Item = (&'static Stage, &'static Knob)> {
     stages().flat_map(|stage| stage.knobs.iter().map(move |knob| (stage, *knob)))
