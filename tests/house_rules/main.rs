@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netstat_deep::model::flow::{APPLICATION, FORWARDED, WIRE};
 use netstat_deep::model::{Flow, Kind, Knob, Observed};
 use netstat_deep::source::groups::{DOORS, GROUPS};
-use netstat_deep::stage::{RECEIVE, SEND, counters, knobs, rules, stages};
+use netstat_deep::stage::{RECEIVE, SEND, counters, knobs, rules, rules_of, stages};
 
 /// The ids that dashboards and tests key on, with the stage each belongs to. An id is never renamed.
 const RULE_IDS: &[&str] = &[
@@ -62,6 +62,9 @@ const RULE_IDS: &[&str] = &[
     "tcp-memory-pressure",
     "tcp-orphans",
     "path-mtu-events",
+    "rx-queues-uneven",
+    "conflicting-settings",
+    "softirq-on-one-cpu",
 ];
 
 /// The stages of the receive path, in the order in which a packet meets them.
@@ -209,7 +212,7 @@ fn rules_fire_on_their_examples_and_not_on_their_traps() {
         }
         assert!(rule.examples.iter().any(|example| example.severity.is_none()), "{} has no trap", rule.id);
         assert!(!levels.is_empty(), "{} has no example on which it fires", rule.id);
-        assert!(stage.rules.iter().any(|own| own.id == rule.id));
+        assert!(rules_of(stage).iter().any(|own| own.id == rule.id));
         assert!(!rule.triggers.is_empty() || !rule.seen.is_empty(), "{} never gets a look", rule.id);
     }
 }
@@ -231,7 +234,7 @@ fn rules_suggest_only_knobs_that_they_name_and_never_less() {
                 let number = |value: &str| suggestion.numbers(value).unwrap();
                 let (from, to) = (number(&suggestion.from), number(&suggestion.to));
                 // Bitmaps and durations are no limits: those may also be turned down.
-                let limit = ![Knob::CPUS, "s"].contains(&suggestion.unit.as_str());
+                let limit = ![Knob::CPUS, Knob::CPU_LIST, "s"].contains(&suggestion.unit.as_str());
                 assert!(if limit { to > from } else { to != from }, "{}: {from:?} to {to:?}", rule.id);
                 assert!(!suggestion.undo.is_empty() && !suggestion.command.is_empty());
                 assert!(suggestion.command.contains(&suggestion.to) && suggestion.undo.contains(&suggestion.from));

@@ -116,6 +116,9 @@ fn of_device(seen: &Observed, rule: &Rule, layout: &Layout, device: &DevicePlace
     let found = |why: String| {
         let mut finding = Finding::new(rule, Severity::Info, Scope::Device, 0, why);
         finding.instance = Instance::device(name.clone());
+        let at = |vector: &VectorPlace| Instance::queue(name.clone(), vector.vector.clone());
+        let busiest = device.vectors.iter().map(at).max_by_key(|at| seen.changes.delta_at(&VECTOR, at));
+        finding.evidence.extend(busiest.map(|at| seen.evidence_at(&VECTOR, &at, None)));
         finding
     };
     let mut findings = Vec::new();
