@@ -131,8 +131,8 @@ fn relieve(seen: &Observed, layout: &Layout, device: &DevicePlace, busy: u32, fi
     let others: Vec<u32> = layout.fit_for(device.node).into_iter().filter(|cpu| *cpu != busy).collect();
     // What serves no queue is not worth moving.
     let here = |vector: &&VectorPlace| {
-        vector.effective == [busy] && device.receive().any(|queue| queue.irq == Some(vector.irq))
-            || vector.effective == [busy] && vector.per_second.is_some_and(|rate| rate >= 1.0)
+        let serves = || device.receive().any(|queue| queue.irq == Some(vector.irq));
+        vector.effective == [busy] && (serves() || vector.per_second.is_some_and(|rate| rate >= 1.0))
     };
     let here: Vec<&VectorPlace> = device.vectors.iter().filter(here).collect();
     if here.len() > 1 {
