@@ -1,39 +1,58 @@
 //! CPU time of one report against what an operator would run instead, and against a C program that only reads the same
-//! bytes. All in one run, in turn, so that a machine that changes its speed changes all of them alike.
+//! bytes. All in one run, in turn, so that a machine that changes its speed changes all of them alike. On this host as it is,
+//! then in a network namespace of its own with 1,000 devices, which is gone when the bench ends, however it ends.
 //!
-//! `cargo bench --bench cost` (needs a C compiler, iproute2, ethtool). Prints medians in microseconds of user and system time of
-//! whole processes, and the ratios of each turn.
+//! `cargo bench --bench cost` (needs a C compiler, iproute2, ethtool; root for the namespace). Prints medians in microseconds
+//! of user and system time of whole processes, and the ratios of each turn.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use netstat_deep::source::groups::DOORS;
 
 const TURNS: usize = 101;
+/// With many devices the classic tools take seconds a turn.
+const FEW_TURNS: usize = 7;
+const PAIRS: usize = 500;
+/// What is read besides the doors.
+const BESIDES: [&str; 4] =
+    ["/proc/uptime", "/proc/interrupts", "/proc/sys/kernel/hostname", "/proc/sys/kernel/osrelease"];
 
 fn main() {
     // cargo bench and cargo test pass flags of their own; `cargo test` must not measure.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
-    let files: Vec<String> = DOORS.iter().map(|door| format!("/{}", door.path)).collect();
     let reader = compile_reader();
+    measure(&reader, TURNS);
+    match many_devices() {
+        Ok(()) => measure(&reader, FEW_TURNS),
+        Err(why) => println!("\nnot measured with 1,000 devices: {why}"),
+    }
+}
+
+fn measure(reader: &Path, turns: usize) {
+    let files: Vec<String> = DOORS.iter().map(|door| format!("/{}", door.path)).collect();
+    let files: Vec<String> = files.into_iter().chain(BESIDES.map(str::to_owned)).collect();
+    let (devices, cards) = devices();
     let ours = || vec![command(env!("CARGO_BIN_EXE_netstat-deep"), &["rx", "--json", "--interval", "0"])];
-    let floor = || vec![command(&reader, &files)];
-    let cards = cards();
+    let floor = || vec![command(reader, &[&["-d".to_owned()], &cards[..], &["--".to_owned()], &files[..]].concat())];
     let others = || {
-        let of_card = |card: &String| ["-S", "-g", "-l", "-c"].map(|flag| command("ethtool", &[flag, card]));
+        let of_device =
+            |device: &String| ["-S", "-g", "-l", "-c", "-k"].map(|flag| command("ethtool", &[flag, device]));
         let mut all = vec![
             command("nstat", &["-az"]),
             command("ss", &["-s"]),
             command("ip", &["-s", "-s", "link"]),
+            command("tc", &["-s", "qdisc"]),
             command("cat", &files),
         ];
-        all.extend(cards.iter().flat_map(of_card));
+        all.extend(devices.iter().flat_map(of_device));
         all
     };
     let mut times: [Vec<u64>; 3] = Default::default();
-    for turn in 0..TURNS + 1 {
+    for turn in 0..turns + 1 {
         let measured = [cpu(ours()), cpu(floor()), cpu(others())];
         // The first turn warms the caches.
         if turn > 0 {
@@ -41,26 +60,49 @@ fn main() {
         }
     }
     let [ours, floor, others] = &times;
-    println!("{TURNS} turns; user + system time in microseconds: minimum, median, maximum");
+    println!(
+        "\n{} devices, {turns} turns; user + system time in microseconds: minimum, median, maximum",
+        devices.len()
+    );
     for (name, times) in [
         ("netstat-deep rx --json --interval 0", ours),
         ("reader.c: only reads the same bytes", floor),
-        ("nstat, ss, ip -s link, ethtool, cat", others),
+        ("nstat, ss, ip, tc, ethtool -Sglck, cat", others),
     ] {
         let (min, median, max) = spread(times.iter().map(|&time| time as f64));
         println!("{name:<38} {min:>8.0} {median:>8.0} {max:>8.0}");
     }
-    for (name, other) in [("ratio to reader.c", floor), ("ratio to the five tools", others)] {
+    for (name, other) in [("ratio to reader.c", floor), ("ratio to the tools together", others)] {
         let (min, median, max) = spread(ours.iter().zip(other).map(|(&a, &b)| a as f64 / b as f64));
-        println!("{name:<38} {min:>8.2} {median:>8.2} {max:>8.2}");
+        println!("{name:<38} {min:>8.3} {median:>8.3} {max:>8.3}");
     }
 }
 
-/// The devices with hardware behind them.
-fn cards() -> Vec<String> {
-    let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    let cards = entries.filter(|entry| entry.path().join("device").exists());
-    cards.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+/// All devices of this network namespace; and those with hardware behind them, which no namespace made for this has.
+fn devices() -> (Vec<String>, Vec<String>) {
+    let output = Command::new("ip").args(["-o", "link"]).output().expect("ip(8)");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let name = |line: &str| Some(line.split(": ").nth(1)?.split('@').next()?.to_owned());
+    let devices: Vec<String> = text.lines().filter_map(name).collect();
+    let hardware = |device: &&String| Path::new("/sys/class/net").join(device).join("device").exists();
+    let cards = devices.iter().filter(hardware).cloned().collect();
+    (devices, cards)
+}
+
+/// From here on this process and all that it starts are in a network namespace of their own, with many devices.
+fn many_devices() -> Result<(), String> {
+    // SAFETY: changes the namespace of this process, which has one thread, and no memory.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        return Err(std::io::Error::last_os_error().to_string());
+    }
+    let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+    let lines: String = (0..PAIRS).map(|n| format!("link add a{n} type veth peer name b{n}\n")).collect();
+    let wrote = ip.stdin.take().map(|mut input| input.write_all(lines.as_bytes()));
+    let status = ip.wait().map_err(|e| e.to_string())?;
+    match (wrote, status.success()) {
+        (Some(Ok(())), true) => Ok(()),
+        _ => Err(format!("the devices were not made: {status}")),
+    }
 }
 
 fn compile_reader() -> PathBuf {

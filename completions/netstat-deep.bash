@@ -49,11 +49,17 @@ _netstat__deep() {
             netstat__deep,rx)
                 cmd="netstat__deep__subcmd__rx"
                 ;;
+            netstat__deep,sockets)
+                cmd="netstat__deep__subcmd__sockets"
+                ;;
             netstat__deep,topology)
                 cmd="netstat__deep__subcmd__topology"
                 ;;
             netstat__deep,tune)
                 cmd="netstat__deep__subcmd__tune"
+                ;;
+            netstat__deep,tx)
+                cmd="netstat__deep__subcmd__tx"
                 ;;
             netstat__deep__subcmd__help,confirm)
                 cmd="netstat__deep__subcmd__help__subcmd__confirm"
@@ -88,11 +94,17 @@ _netstat__deep() {
             netstat__deep__subcmd__help,rx)
                 cmd="netstat__deep__subcmd__help__subcmd__rx"
                 ;;
+            netstat__deep__subcmd__help,sockets)
+                cmd="netstat__deep__subcmd__help__subcmd__sockets"
+                ;;
             netstat__deep__subcmd__help,topology)
                 cmd="netstat__deep__subcmd__help__subcmd__topology"
                 ;;
             netstat__deep__subcmd__help,tune)
                 cmd="netstat__deep__subcmd__help__subcmd__tune"
+                ;;
+            netstat__deep__subcmd__help,tx)
+                cmd="netstat__deep__subcmd__help__subcmd__tx"
                 ;;
             *)
                 ;;
@@ -101,7 +113,7 @@ _netstat__deep() {
 
     case "${cmd}" in
         netstat__deep)
-            opts="-h -V --help --version rx drops topology tune confirm revert history record explain doctor guard generate help"
+            opts="-h -V --help --version rx tx drops sockets topology tune confirm revert history record explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -275,7 +287,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help)
-            opts="rx drops topology tune confirm revert history record explain doctor guard generate help"
+            opts="rx tx drops sockets topology tune confirm revert history record explain doctor guard generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -442,6 +454,20 @@ _netstat__deep() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        netstat__subcmd__deep__subcmd__help__subcmd__sockets)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         netstat__subcmd__deep__subcmd__help__subcmd__topology)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -457,6 +483,20 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__help__subcmd__tune)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__help__subcmd__tx)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -541,7 +581,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__rx)
-            opts="-i -n -o -v -h --interval --count --watch --dev --netns --output --json --jsonl --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
+            opts="-i -n -o -v -h --interval --count --watch --output --json --jsonl --dev --netns --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -563,20 +603,20 @@ _netstat__deep() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --dev)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --netns)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
                     return 0
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
+                    return 0
+                    ;;
+                --dev)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --root)
@@ -625,6 +665,84 @@ _netstat__deep() {
                     ;;
                 --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__sockets)
+            opts="-i -n -o -v -h --interval --count --watch --output --json --jsonl --by --top --transport --state --port --pid --unit --netns --root --color --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -W "trouble drops queue age accept backlog buffer sendbuf window retrans rtt sent received" -- "${cur}"))
+                    return 0
+                    ;;
+                --top)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --transport)
+                    COMPREPLY=($(compgen -W "tcp udp raw" -- "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "established syn-sent syn-recv fin-wait1 fin-wait2 time-wait close close-wait last-ack listen closing" -- "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 *)
@@ -693,7 +811,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__tune)
-            opts="-i -n -o -v -h --interval --count --watch --dev --netns --output --json --jsonl --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
+            opts="-i -n -o -v -h --interval --count --watch --output --json --jsonl --dev --netns --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -715,11 +833,97 @@ _netstat__deep() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
+                    return 0
+                    ;;
                 --dev)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --check)
+                    COMPREPLY=($(compgen -W "info warning critical" -- "${cur}"))
+                    return 0
+                    ;;
+                --ignore)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --thresholds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probes)
+                    COMPREPLY=($(compgen -W "auto on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --apply)
+                    COMPREPLY=($(compgen -W "usual all" -- "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verify)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --confirm-within)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root-etc)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netstat__subcmd__deep__subcmd__tx)
+            opts="-i -n -o -v -h --interval --count --watch --output --json --jsonl --dev --netns --root --check --ignore --thresholds --probes --color --verbose --apply --dry-run --yes --only --verify --keep --confirm-within --persist --root-etc --state-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -729,6 +933,14 @@ _netstat__deep() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
+                    return 0
+                    ;;
+                --dev)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --root)

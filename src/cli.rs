@@ -7,9 +7,11 @@ mod drops;
 mod explain;
 mod generate;
 mod history;
+mod path;
 mod record;
 mod revert;
-mod rx;
+mod show;
+mod sockets;
 mod topology;
 mod value;
 
@@ -22,9 +24,11 @@ pub use drops::{By, DropsArgs, Source};
 pub use explain::{ExplainArgs, Kind};
 pub use generate::GenerateArgs;
 pub use history::HistoryArgs;
+pub use path::PathArgs;
 pub use record::RecordArgs;
 pub use revert::RevertArgs;
-pub use rx::RxArgs;
+pub use show::ShowArgs;
+pub use sockets::{In, SocketsArgs, Speaks};
 pub use topology::TopologyArgs;
 pub use value::{Color, Format, Probes};
 
@@ -43,20 +47,24 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Report on the receive path: what came in, what was lost where, who was hurt, which setting binds
-    Rx(RxArgs),
+    Rx(PathArgs),
+    /// Report on the send path down to IP: what was sent again, refused or cut up, why, and which setting binds
+    Tx(PathArgs),
     /// Show every packet that the kernel drops: reason, place, device, victim, and whether that is normal (eBPF)
     Drops(DropsArgs),
+    /// Rank sockets by what is wrong with them: lost packets, full queues and buffers, what holds them back, whose they are
+    Sockets(SocketsArgs),
     /// Show which CPU works for which queue: device, queue, NAPI, interrupt, CPU, NUMA node, and what is crooked in it
     Topology(TopologyArgs),
     /// Show what the findings suggest as one plan; with --apply make the change and see whether it helped
-    Tune(RxArgs),
+    Tune(PathArgs),
     /// Keep a change that was made with --confirm-within
     Confirm(ConfirmArgs),
     /// Take back what --apply changed: the newest change, a given one, or all
     Revert(RevertArgs),
     /// List the changes that --apply made, and what became of them
     History(HistoryArgs),
-    /// Record what this host tells, so that rx and tune can look at it elsewhere and later (with --root)
+    /// Record what this host tells, so that rx, tx and tune can look at it elsewhere and later (with --root)
     Record(RecordArgs),
     /// Explain a counter, rule, knob, stage or drop reason: what it is, what to do, what not to do
     Explain(ExplainArgs),
@@ -74,13 +82,16 @@ impl Verb {
     /// The journal in which there may be a change that nobody confirmed in time.
     pub fn state_dir(&self) -> Option<&std::path::Path> {
         match self {
-            Verb::Rx(args) | Verb::Tune(args) => Some(&args.change.state_dir),
+            Verb::Rx(args) | Verb::Tx(args) | Verb::Tune(args) => Some(&args.change.state_dir),
             Verb::Confirm(ConfirmArgs { state_dir, .. })
             | Verb::Revert(RevertArgs { state_dir, .. })
             | Verb::History(HistoryArgs { state_dir, .. }) => Some(state_dir),
-            Verb::Drops(_) | Verb::Topology(_) | Verb::Record(_) | Verb::Explain(_) | Verb::Doctor(_) => {
-                Some(std::path::Path::new(crate::tune::journal::DEFAULT))
-            }
+            Verb::Drops(_)
+            | Verb::Sockets(_)
+            | Verb::Topology(_)
+            | Verb::Record(_)
+            | Verb::Explain(_)
+            | Verb::Doctor(_) => Some(std::path::Path::new(crate::tune::journal::DEFAULT)),
             Verb::Generate(_) | Verb::Guard(_) => None,
         }
     }

@@ -63,8 +63,8 @@ fn triggered(rule: &Rule, changes: &Changes, sockets: Option<&Sockets>, probed: 
 #[cfg(test)]
 mod tests {
     use super::wanted_knobs;
-    use crate::model::{Changes, Instance, Observed, Place};
-    use crate::stage::{RECEIVE, backlog};
+    use crate::model::{Changes, Finding, Instance, Lasting, Observed, Place, Scope, Severity};
+    use crate::stage::{RECEIVE, backlog, rules};
 
     #[test]
     fn settings_below_sys_are_read_for_a_window_only() {
@@ -78,5 +78,19 @@ mod tests {
         assert!(below_sys(&changes));
         changes.since_boot = true;
         assert!(!below_sys(&changes));
+    }
+
+    #[test]
+    fn only_what_is_found_again_lasts() {
+        let (_, rule) = rules().next().unwrap();
+        let at = |device: &str| Finding {
+            instance: Instance::device(device),
+            ..Finding::new(rule, Severity::Info, Scope::Device, 0, "")
+        };
+        let mut lasting = Lasting::default();
+        lasting.follow(&[at("a"), at("b")], 1.0);
+        lasting.follow(&[at("b")], 2.0);
+        assert_eq!(lasting.seconds(rule.id, &Instance::device("a")), 0.0);
+        assert_eq!(lasting.seconds(rule.id, &Instance::device("b")), 3.0);
     }
 }

@@ -22,6 +22,7 @@ pub mod model;
 pub mod observe;
 pub mod render;
 pub mod report;
+pub mod sockets;
 pub mod source;
 pub mod stage;
 pub mod tune;

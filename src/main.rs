@@ -7,9 +7,12 @@ use std::sync::atomic::AtomicBool;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
-use netstat_deep::cli::{Cli, Color, Format, Verb};
-use netstat_deep::command::{confirm, doctor, drops, explain, generate, history, record, revert, rx, topology, tune};
+use netstat_deep::cli::{Cli, Color, Format, PathArgs, Verb};
+use netstat_deep::command::{
+    confirm, doctor, drops, explain, generate, history, path, record, revert, sockets, topology, tune,
+};
 use netstat_deep::error::Error;
+use netstat_deep::stage::Way;
 use signal_hook::consts::SIGINT;
 
 fn main() -> ExitCode {
@@ -31,15 +34,12 @@ fn run(cli: &Cli) -> Result<u8, Error> {
         confirm::finish_overdue(folder);
     }
     match &cli.verb {
-        Verb::Rx(args) if args.plans() => with(terminal(args.color), |out| tune::run(args, out, &stop_on_interrupt())),
-        // What machines read needs no colours taken out.
-        Verb::Rx(args) if args.format() != Format::Table => {
-            with(BufWriter::new(std::io::stdout()), |out| rx::run(args, out, &stop_on_interrupt()))
-        }
-        Verb::Rx(args) => with(terminal(args.color), |out| rx::run(args, out, &stop_on_interrupt())),
+        Verb::Rx(args) => report(Way::Receive, args),
+        Verb::Tx(args) => report(Way::Send, args),
         Verb::Drops(args) => with(terminal(args.color), |out| drops::run(args, out, &stop_on_interrupt())),
+        Verb::Sockets(args) => with(terminal(args.color), |out| sockets::run(args, out, &stop_on_interrupt())),
         Verb::Topology(args) => with(terminal(args.color), |out| topology::run(args, out, &stop_on_interrupt())),
-        Verb::Tune(args) => with(terminal(args.color), |out| tune::run(args, out, &stop_on_interrupt())),
+        Verb::Tune(args) => with(terminal(args.color), |out| tune::run(Way::Both, args, out, &stop_on_interrupt())),
         Verb::Confirm(args) => with(terminal(Color::Auto), |out| confirm::run(args, out)),
         Verb::Guard(args) => confirm::guard(args),
         Verb::Revert(args) => with(terminal(Color::Auto), |out| revert::run(args, out)),
@@ -49,6 +49,18 @@ fn run(cli: &Cli) -> Result<u8, Error> {
         Verb::Doctor(args) => with(terminal(args.color), |out| doctor::run(args, out)),
         Verb::Generate(args) => with(terminal(Color::Auto), |out| generate::run(args, out)),
     }
+}
+
+/// The report on one path, or the plan that comes of it.
+fn report(way: Way, args: &PathArgs) -> Result<u8, Error> {
+    if args.plans() {
+        return with(terminal(args.color), |out| tune::run(way, args, out, &stop_on_interrupt()));
+    }
+    if args.show.format() != Format::Table {
+        // What machines read needs no colours taken out.
+        return with(BufWriter::new(std::io::stdout()), |out| path::run(way, args, out, &stop_on_interrupt()));
+    }
+    with(terminal(args.color), |out| path::run(way, args, out, &stop_on_interrupt()))
 }
 
 /// Runs a verb and makes sure that all it wrote is out.

@@ -1,6 +1,7 @@
 //! All that a renderer may see.
 
 pub mod card;
+pub mod sockets;
 pub mod topology;
 
 use std::collections::HashMap;
@@ -89,10 +90,24 @@ pub struct Report {
 pub enum Verb {
     /// The receive path.
     Rx,
-    /// The receive path and a plan of what to change there.
+    /// The send path.
+    Tx,
+    /// Both paths and a plan of what to change there.
     Tune,
     /// What the kernel drops.
     Drops,
+}
+
+impl Verb {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Rx => "rx",
+            Verb::Tx => "tx",
+            Verb::Tune => "tune",
+            Verb::Drops => "drops",
+        }
+    }
 }
 
 /// A network namespace.

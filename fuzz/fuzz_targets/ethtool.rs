@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netstat_deep::source::ethtool::{settings, statistics};
+use netstat_deep::source::ethtool::{hash, settings, statistics};
 use netstat_deep::source::netdev::{self, Names};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,4 +17,5 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(cells.iter().flatten().count() * 5 <= bytes.len());
     }
     netdev::napi(bytes);
+    assert!(hash::parse(bytes).count() * 16 <= bytes.len());
 });

@@ -13,7 +13,8 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser;
 use libfuzzer_sys::fuzz_target;
 use netstat_deep::cli::{Cli, Verb};
-use netstat_deep::command::rx;
+use netstat_deep::command::path;
+use netstat_deep::stage::Way;
 use netstat_deep::source::groups::DOORS;
 use tempfile::TempDir;
 
@@ -61,7 +62,7 @@ fn show(root: &Path, format: &str) {
     let words = words.into_iter().map(Into::into).chain([root.as_os_str().to_owned()]);
     let Verb::Rx(args) = Cli::parse_from(words).verb else { unreachable!("rx was asked for") };
     let mut out = Vec::new();
-    rx::run(&args, &mut out, &AtomicBool::new(false)).unwrap();
+    path::run(Way::Receive, &args, &mut out, &AtomicBool::new(false)).unwrap();
     let text = String::from_utf8(out).unwrap();
     // The table's colours are taken out by the program, not by the library.
     let plain = if format == "table" { text.replace('\u{1b}', "") } else { text };

@@ -7,7 +7,7 @@ mod limits;
 
 use std::io::{self, Read, Write};
 
-use super::rx::{name, now};
+use super::path::{name, now};
 use crate::cli::DoctorArgs;
 use crate::error::Error;
 use crate::observe::Observer;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::bar::Bar;
 use super::drop_monitor;
 use super::live::Live;
-use super::rx::{name, written};
+use super::path::{name, written};
 use crate::cli::{By, DropsArgs, Format, Source};
 use crate::drops::{Clock, DropWatch, Only, Window};
 use crate::error::{EXIT_INTERRUPTED, Error, near_misses};

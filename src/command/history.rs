@@ -5,13 +5,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::panel::{Switches, boot_id, find_again, is_ours};
+use super::path::Run;
 use super::revert::unreadable;
-use super::rx::Run;
 use super::verdict::verify;
 use crate::cli::HistoryArgs;
 use crate::error::{EXIT_INCOMPLETE, EXIT_ROLLED_BACK, Error};
 use crate::render::plan as show;
 use crate::source::place::Place;
+use crate::stage::Way;
 use crate::tune::journal::{Change, Journal, Step, read};
 use crate::tune::revert::Outcome;
 
@@ -52,7 +53,7 @@ fn look_again(change: &mut Change, journal: &Journal, keep: bool, stop: &AtomicB
     // If its namespace is gone there is nothing to look at; `revert` says so.
     let Some(place) = find_again(&change.netns) else { return Ok(Vec::new()) };
     let window = Duration::try_from_secs_f64(before.seconds).unwrap_or(Duration::from_secs(1));
-    let run = Run::at(place, stop);
+    let run = Run::at(Way::Both, place, stop);
     let home = Place::here_pinned();
     let panel = Switches { home: &home, place: Some(&run.place) };
     verify(&run, window, change, &panel, journal, keep)

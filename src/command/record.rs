@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 
 use super::bar::Bar;
 use super::memory;
-use super::rx::{Run, now};
+use super::path::{Run, now};
 use crate::cli::{Format, RecordArgs};
 use crate::error::{EXIT_INTERRUPTED, Error};
-use crate::model::Knob;
+use crate::model::{Knob, Transport};
 use crate::render::{self, Look};
 use crate::report::Report;
 use crate::source::bundle::{Bundle, Written};
 use crate::source::place::Place;
+use crate::source::sockdiag::every;
 use crate::source::tape::{Reel, Tape};
 use crate::source::{Host, layout, nftables, owner, redact, xtables};
-use crate::stage;
+use crate::stage::{self, Way};
 
 /// How often it is looked whether the window is over.
 const LOOK: Duration = Duration::from_millis(50);
@@ -27,7 +28,7 @@ pub fn run(args: &RecordArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -
     let place = args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?;
     // A folder that can't be made must not cost a window.
     let bundle = Bundle::new(&args.bundle)?;
-    let mut run = Run::at(place, stop);
+    let mut run = Run::at(Way::Receive, place, stop);
     run.format = args.format();
     let names: &[&str] = if args.interval.is_zero() { &[""] } else { &["before", "after"] };
     let tapes: Vec<Arc<Tape>> = names.iter().map(|_| Arc::default()).collect();
@@ -49,8 +50,14 @@ pub fn run(args: &RecordArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -
 /// Samples the namespace of the calling thread. Returns the report, and what could not be read.
 fn watch(run: &Run, interval: Duration, tapes: &[Arc<Tape>]) -> Result<(Report, Vec<String>), Error> {
     let hosts: Vec<Host> = tapes.iter().map(|tape| Host::Taped(Arc::clone(tape))).collect();
-    let report = run.sampled(&hosts, || wait(run, interval))?;
-    let missing = hosts.last().map(|host| read_the_rest(run, host)).unwrap_or_default();
+    let mut unread = None;
+    let report = run.sampled(&hosts, || {
+        // The first sample, if there is another one; the last is read with the rest.
+        unread = hosts.split_last().and_then(|(_, before)| sockets(before.first()?).err());
+        wait(run, interval);
+    })?;
+    let mut missing = hosts.last().map(|host| read_the_rest(run, host)).unwrap_or_default();
+    missing.extend(unread.map(|reason| format!("sockets at the begin: {reason}")));
     for tape in tapes {
         tape.note_place(report.taken_at.clone().unwrap_or_else(now), &run.place);
     }
@@ -75,12 +82,35 @@ fn read_the_rest(run: &Run, host: &Host) -> Vec<String> {
     let plan = || (memory::available(host), memory::udp(host), memory::tcp(host));
     let failed = [
         ("memory", run.home.inside(plan).map(drop).map_err(|e| e.to_string())),
+        ("sockets", sockets(host)),
         ("owners of sockets", owner::keep(host)),
         ("queues and CPUs", layout::keep(host).map_err(|e| e.to_string())),
         ("rules of nftables", rules_of_nftables(host).map_err(|e| e.to_string())),
         ("rules of iptables", xtables::read(host).map(drop).map_err(|e| e.to_string())),
     ];
     failed.into_iter().filter_map(|(what, result)| Some(format!("{what}: {}", result.err()?))).collect()
+}
+
+/// Every socket, so that `sockets` can look at them again; not of a host with so many that keeping them would burden it.
+fn sockets(host: &Host) -> Result<(), String> {
+    const MOST: u64 = 100_000;
+    let mut seen = 0;
+    let text = |host: &Host, path: &str| {
+        let mut bytes = Vec::new();
+        host.read(path, &mut bytes).map(|()| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    };
+    for path in ["proc/thread-self/net/sockstat", "proc/thread-self/net/sockstat6"] {
+        let file = text(&Host::Live, path);
+        let numbers = file.split_whitespace().zip(file.split_whitespace().skip(1));
+        seen += numbers
+            .filter(|(name, _)| ["inuse", "tw"].contains(name))
+            .filter_map(|(_, n)| n.parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    if seen > MOST {
+        return Err(format!("there are {seen}, more than {MOST}"));
+    }
+    every::read(host, &Transport::ALL, u32::MAX, &mut (), |()| (), |(), _| ()).map(drop).map_err(|e| e.to_string())
 }
 
 /// Nothing is loaded into the kernel for a recording.
@@ -96,6 +126,6 @@ fn summary(args: &RecordArgs, written: Written, missing: &[String]) -> String {
     for what in missing {
         text.push_str(&format!("  without {what}\n"));
     }
-    text.push_str(&format!("  look at it with 'netstat-deep rx --root {folder}', or tune --root\n"));
+    text.push_str(&format!("  look at it with 'netstat-deep rx --root {folder}', or tune or sockets --root\n"));
     text
 }

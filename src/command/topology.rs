@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
-use super::rx::{name, now};
+use super::path::{name, now};
 use crate::cli::TopologyArgs;
 use crate::diagnose::diagnose_with;
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};

@@ -1,4 +1,4 @@
-//! `tune`, and `rx --apply`: findings become a plan, the plan a change, and the change is judged.
+//! `tune`, and `rx` and `tx` with `--apply`: findings become a plan, the plan a change, and the change is judged.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::confirm::{leave_guard, since_boot};
 use super::memory;
 use super::panel::{Switches, boot_id, host};
-use super::rx::Run;
+use super::path::Run;
 use super::verdict::{measured, verify};
-use crate::cli::{Apply, Format, RxArgs};
+use crate::cli::{Apply, Format, PathArgs};
 use crate::error::{EXIT_ROLLED_BACK, Error, did_you_mean};
 use crate::render::{self, Look, plan as show};
 use crate::report::{Netns, Report, Verb};
 use crate::source::Host;
-use crate::stage::knobs;
+use crate::stage::{Way, knobs};
 use crate::tune::apply::{Failed, apply, steps};
 use crate::tune::journal::{Change, Journal, Namespace, State, new_change};
 use crate::tune::owner::owners;
@@ -23,8 +23,8 @@ use crate::tune::persist;
 use crate::tune::plan::{Allowed, Plan, plan};
 
 /// Looks and plans; with --apply, changes and looks again.
-pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
-    let run = Run::new(args, stop)?;
+pub fn run(way: Way, args: &PathArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
+    let run = Run::new(way, args, stop)?;
     refuse_what_makes_no_sense(args)?;
     args.change.only.iter().try_for_each(|name| known_knob(name))?;
     let window = args.change.verify.unwrap_or(args.interval);
@@ -38,7 +38,7 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
         }
     };
     let mut report = Report { kind: Verb::Tune, ..seen };
-    let look = Look { format: args.format(), verbose: args.verbose };
+    let look = Look { format: args.show.format(), verbose: args.verbose };
     let is_screen = look.format == Format::Table;
     if is_screen {
         render::write(&report, look, out).map_err(Error::output)?;
@@ -86,7 +86,7 @@ impl Talk<'_> {
 /// Makes the change, and judges it.
 fn make(
     run: &Run,
-    args: &RxArgs,
+    args: &PathArgs,
     window: Duration,
     planned: &Plan,
     report: &mut Report,
@@ -111,7 +111,7 @@ fn make(
 
 fn carry_out(
     run: &Run,
-    args: &RxArgs,
+    args: &PathArgs,
     window: Duration,
     change: &mut Change,
     journal: &Journal,
@@ -149,20 +149,20 @@ pub(super) fn keep_over_reboot(change: &Change) -> Result<String, Error> {
     Ok(show::kept(&files, conflicts))
 }
 
-fn refuse_what_makes_no_sense(args: &RxArgs) -> Result<(), Error> {
+fn refuse_what_makes_no_sense(args: &PathArgs) -> Result<(), Error> {
     let hint = "'netstat-deep rx' without --apply shows reports of every kind";
     if args.root.is_some() && args.change.apply.is_some() {
         return Err(
             Error::usage("a recording can't be changed").hint("without --apply, the plan for that host is shown")
         );
     }
-    if args.interval.is_zero() || args.windows() != 1 {
+    if args.interval.is_zero() || args.show.windows() != 1 {
         return Err(Error::usage("a plan is made from one window").hint(hint));
     }
     if args.change.verify.is_some_and(|time| time.is_zero()) {
         return Err(Error::usage("a change can't be judged by a window of no length").hint(hint));
     }
-    if !matches!(args.format(), Format::Table | Format::Json) {
+    if !matches!(args.show.format(), Format::Table | Format::Json) {
         return Err(Error::usage("a plan is shown as a screen, or as one JSON document").hint(hint));
     }
     Ok(())

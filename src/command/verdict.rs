@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::memory;
 use super::panel::Switches;
-use super::rx::Run;
+use super::path::Run;
 use crate::error::Error;
 use crate::model::Kind;
 use crate::report::{Report, Value};

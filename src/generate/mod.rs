@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::model::DropEvent;
 use crate::report::Report;
 use crate::report::card::Card;
+use crate::report::sockets::SocketReport;
 use crate::report::topology::Topology;
 
 /// One generated file.
@@ -41,6 +42,8 @@ pub fn papers(folder: &Path) -> Result<Vec<Paper>, Error> {
     }
     papers.push(Paper { path: "man/netstat-deep-1.schema.json".into(), bytes: schema().into_bytes() });
     papers.push(Paper { path: "man/netstat-deep-doctor-1.schema.json".into(), bytes: card_schema().into_bytes() });
+    let sockets = pretty(&schemars::schema_for!(SocketReport)).into_bytes();
+    papers.push(Paper { path: "man/netstat-deep-sockets-1.schema.json".into(), bytes: sockets });
     let layout = topology_schema().into_bytes();
     papers.push(Paper { path: "man/netstat-deep-topology-1.schema.json".into(), bytes: layout });
     let event = event_schema().into_bytes();

@@ -18,8 +18,15 @@ pub enum Place {
     Ethtool(&'static str),
     /// A file of an interrupt, below `/proc`: `IRQ` in this path stands for its number.
     Irq(&'static str),
-    /// In the application: a socket option or an argument. Only its owner can change it.
-    Application,
+    /// Where these words say: only its owner can change it there.
+    Elsewhere(&'static str),
+}
+
+impl Place {
+    /// A socket option or an argument.
+    pub const APPLICATION: Place = Place::Elsewhere("the application's code or configuration");
+    /// What is fixed when the kernel starts.
+    pub const BOOT: Place = Place::Elsewhere("the kernel's command line, from the next boot on");
 }
 
 /// Where the kernel shows settings: two trees of files, and ethtool's messages.
@@ -172,7 +179,7 @@ impl Knob {
             Place::Sysfs(path) => format!("/sys/{path}"),
             Place::Irq(path) => format!("/proc/{path}"),
             Place::Ethtool(path) => ethtool(path, "VALUE").unwrap_or_default(),
-            Place::Application => "the application's code or configuration".into(),
+            Place::Elsewhere(words) => words.into(),
         }
     }
 
@@ -180,7 +187,7 @@ impl Knob {
     pub fn path(&self) -> String {
         match self.place {
             Place::Sysfs(path) | Place::Ethtool(path) | Place::Irq(path) => path.into(),
-            Place::Sysctl | Place::Application => self.id.replace('.', "/"),
+            Place::Sysctl | Place::Elsewhere(_) => self.id.replace('.', "/"),
         }
     }
 
@@ -214,7 +221,7 @@ impl Knob {
             Place::Sysfs(_) => Some(Tree::Sysfs),
             Place::Ethtool(_) => Some(Tree::Ethtool),
             Place::Irq(_) => Some(Tree::Irq),
-            Place::Application => None,
+            Place::Elsewhere(_) => None,
         }
     }
 
@@ -243,6 +250,9 @@ impl Knob {
 pub fn ethtool(path: &str, value: &str) -> Option<String> {
     let parts: Vec<&str> = path.split('/').collect();
     let ["ethtool", device, block, name] = parts[..] else { return None };
+    if block == "rss-hash" {
+        return Some(format!("ethtool -N {} rx-flow-hash {name} {value}", quoted(device)));
+    }
     let (flag, name) = match block {
         "rings" => ("-G", name),
         "channels" => ("-L", name),

@@ -6,8 +6,10 @@ mod changes;
 mod connection;
 mod counter;
 mod drop;
+mod endpoint;
 pub mod flow;
 mod knob;
+mod lasting;
 pub mod layout;
 mod observed;
 mod policy;
@@ -18,16 +20,19 @@ mod settings;
 mod snapshot;
 mod socket;
 mod stage;
+mod suggest;
 
 pub use change::{grown, per_second};
 pub use changes::{Change, ChangeRow, ChangeTable, Changes};
 pub use connection::{Connection, ConnectionSums, Connections};
 pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
 pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe};
+pub use endpoint::{Endpoint, Memory as SocketMemory, State, TcpInfo, Transport};
 pub use flow::{Flow, Uncounted};
 pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
 };
+pub use lasting::Lasting;
 pub use layout::{CpuPlace, DevicePlace, Layout, QueuePlace, VectorPlace};
 pub use observed::{Hidden, Observed, PathMtu};
 pub use policy::{Layer, Means, Policy, Refuser, Share};

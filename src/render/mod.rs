@@ -10,6 +10,7 @@ mod path;
 pub mod pcap;
 pub mod plan;
 mod policy;
+pub mod sockets;
 mod table;
 mod topology;
 pub mod words;

@@ -68,12 +68,12 @@ fn family(report: &Report, counter: &'static Counter, out: &mut dyn Write) -> io
     Ok(())
 }
 
-fn head(out: &mut dyn Write, family: &str, kind: &str, help: &str) -> io::Result<()> {
+pub(super) fn head(out: &mut dyn Write, family: &str, kind: &str, help: &str) -> io::Result<()> {
     writeln!(out, "# TYPE {family} {kind}")?;
     writeln!(out, "# HELP {family} {}", label(help))
 }
 
 /// Backslash, quote and newline are escaped, in labels and in help texts alike.
-fn label(text: &str) -> String {
+pub(super) fn label(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::path::{self, BAD, BOLD, COMMAND, DIM, GOOD, ODD};
 use super::words::{bytes, grouped, share, short, time, wrap};
 use crate::model::{Evidence, Finding, Instance, Severity, Suggestion, Victim};
-use crate::report::{Report, Value};
+use crate::report::{Report, Value, Verb};
 
 /// The narrowest terminal that people still use.
 const WIDTH: usize = 80;
@@ -21,11 +21,15 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
         writeln!(out, "\n{names}\n{values}")?;
     }
     balance(report, out)?;
+    if report.kind == Verb::Tx {
+        writeln!(out)?;
+        paragraph(out, "", NOT_SEEN, DIM)?;
+    }
     for finding in &report.findings {
         writeln!(out)?;
         show_finding(finding, &when(report.since_boot, report.window_seconds), out)?;
     }
-    if report.since_boot && verbose == 0 {
+    if report.since_boot && verbose == 0 && report.kind != Verb::Tx {
         losses_since_boot(report, out)?;
     }
     if let Some(next) = what_next(report) {
@@ -39,7 +43,7 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
 }
 
 fn headline(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let mut parts: Vec<String> = vec!["rx".into()];
+    let mut parts: Vec<String> = vec![report.kind.name().into()];
     parts.extend(report.host.clone());
     parts.extend(report.netns.as_ref().and_then(|netns| netns.name.as_ref()).map(|name| format!("netns {name}")));
     parts.extend(report.kernel.as_ref().map(|kernel| format!("Linux {kernel}")));
@@ -112,6 +116,10 @@ pub fn show_finding(finding: &Finding, when: &str, out: &mut dyn Write) -> io::R
     }
     Ok(())
 }
+
+/// What the send path's report says nothing of.
+const NOT_SEEN: &str = "Only down to IP, and without a balance: for what neighbours, qdiscs and drivers lose see 'drops', \
+                        'tc -s qdisc' and 'ip -s -s link'.";
 
 /// What to look at when nothing was found. Of a recording there is nothing more to be seen.
 fn what_next(report: &Report) -> Option<&'static str> {

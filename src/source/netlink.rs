@@ -151,6 +151,11 @@ impl<'a> Client<'a> {
         Ok(dumped)
     }
 
+    /// Takes a dump once, however it goes: the caller starts over, if it was disturbed.
+    pub fn dump_once(&mut self, request: &Request, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
+        if self.host.is_recorded() { self.replay(request, each) } else { self.once(request, NLM_F_DUMP, each) }
+    }
+
     /// Asks for something that is no dump, or tells the live kernel to do something, and waits until it has.
     pub fn ask(&mut self, request: &Request, each: impl FnMut(&[u8]) -> bool) -> io::Result<Dumped> {
         if self.host.is_recorded() { self.replay(request, each) } else { self.once(request, NLM_F_ACK, each) }

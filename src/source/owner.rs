@@ -1,6 +1,6 @@
 //! Whose a socket is: process, cgroup, systemd unit, container. Looked up only for the few sockets that a finding names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write;
 
 use procfs::process::{FDTarget, all_processes};
@@ -44,6 +44,34 @@ pub fn find(host: &Host, victims: &mut [&mut Victim]) -> Result<(), String> {
     }
     let hidden = held.hidden;
     Err(format!("the open files of {hidden} processes can't be seen: needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"))
+}
+
+/// The sockets, by inode, of the processes that `wanted` holds, which sees a process's number and its systemd unit. Those
+/// whose files can't be seen are left out.
+pub fn inodes(host: &Host, wanted: impl Fn(u32, Option<&str>) -> bool) -> Result<HashSet<u32>, String> {
+    let unit_of = |pid| owner(host, pid).cgroup.as_deref().and_then(unit);
+    let is_wanted = |pid| wanted(pid, unit_of(pid).as_deref());
+    let mut inodes = HashSet::new();
+    if host.is_recorded() {
+        let mut known: BTreeMap<u32, bool> = BTreeMap::new();
+        for (inode, pid) in recorded(host)?.by_inode {
+            if *known.entry(pid).or_insert_with(|| is_wanted(pid)) {
+                inodes.extend(u32::try_from(inode));
+            }
+        }
+        return Ok(inodes);
+    }
+    for process in all_processes().map_err(|e| e.to_string())?.flatten() {
+        let Ok(pid) = u32::try_from(process.pid) else { continue };
+        if let Some(files) = is_wanted(pid).then(|| process.fd().ok()).flatten() {
+            let sockets = files.flatten().filter_map(|file| match file.target {
+                FDTarget::Socket(inode) => u32::try_from(inode).ok(),
+                _ => None,
+            });
+            inodes.extend(sockets);
+        }
+    }
+    Ok(inodes)
 }
 
 /// Reads the owners of all sockets, so that they can be found in a recording.

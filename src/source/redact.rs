@@ -45,6 +45,7 @@ const OF_DEVICES: [&str; 6] = [
     "proc/sys/net/ipv6/neigh/",
 ];
 const DRIVERS: &str = ".ethtool/";
+const HASH: &str = ".hash.bin";
 /// Members of these folders that are no devices.
 const NO_DEVICES: [&str; 2] = ["all", "default"];
 /// Answers about devices.
@@ -105,6 +106,8 @@ fn rewritten(path: &str, bytes: &[u8], names: &mut Names) -> Option<Vec<u8>> {
         "proc/sys/kernel/hostname" => return Some(format!("{}\n", names.host(bytes.trim_ascii())).into()),
         _ if path.starts_with(LINKS) => return Some(rewrite(bytes, |payload| link(payload, names))),
         "proc/interrupts" => return Some(text::plain(bytes, names)),
+        // Kinds of flows and fields, nothing of the very card.
+        _ if path.starts_with(DRIVERS) && path.ends_with(HASH) => return Some(bytes.to_vec()),
         _ if path.starts_with(DRIVERS) => return Some(driver::without_firmware(bytes)),
         _ if is_of_numbers(path) => return Some(rewrite(bytes, |payload| numbers(payload, names))),
         _ if path.starts_with(".netlink/sock_diag/") => return Some(rewrite(bytes, |payload| socket(payload, names))),
@@ -149,7 +152,8 @@ fn renamed(path: &str, names: &mut Names) -> String {
         return path.into();
     }
     if *folder == DRIVERS {
-        return format!("{folder}{}.bin", names.device(device.trim_end_matches(".bin").as_bytes()));
+        let end = if device.ends_with(HASH) { HASH } else { ".bin" };
+        return format!("{folder}{}{end}", names.device(device.trim_end_matches(end).as_bytes()));
     }
     format!("{folder}{}/{file}", names.device(device.as_bytes()))
 }
@@ -184,6 +188,7 @@ mod tests {
             reel(&[
                 ("proc/uptime", uptime),
                 (".ethtool/wan0.bin", b""),
+                (".ethtool/wan0.hash.bin", b"fields"),
                 ("proc/sys/kernel/hostname", b"db-7.example.org\n"),
                 ("proc/sys/net/ipv4/conf/wan0/rp_filter", b"1\n"),
                 ("proc/sys/net/ipv4/conf/all/rp_filter", b"0\n"),
@@ -201,6 +206,7 @@ mod tests {
         assert_eq!(before.notes.read.keys().collect::<Vec<_>>(), ["driver statistics of dev1"]);
         assert_eq!(after.files["proc/uptime"], b"3.00 4.00\n");
         assert!(after.files.contains_key(".ethtool/dev1.bin"));
+        assert_eq!(after.files[".ethtool/dev1.hash.bin"], b"fields");
         assert_eq!(after.files["proc/sys/net/ipv4/conf/dev1/rp_filter"], b"1\n");
         assert_eq!(after.files["sys/class/net/dev1/queues/rx-0/rps_cpus"], b"00000000,00000003\n");
         assert_eq!(after.files["proc/sys/net/ipv4/conf/all/rp_filter"], b"0\n");

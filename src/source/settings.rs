@@ -32,7 +32,12 @@ pub fn read(host: &Host, templates: impl Iterator<Item = SettingFile>) -> Settin
         }
     }
     for block in &blocks {
-        ethtool::settings::read(host, block, &mut settings);
+        if block == ethtool::hash::BLOCK {
+            let devices = trees.names(Tree::Sysfs, "class/net").unwrap_or_default();
+            ethtool::hash::read(host, &devices, &mut settings);
+        } else {
+            ethtool::settings::read(host, block, &mut settings);
+        }
     }
     settings
 }

@@ -4,6 +4,7 @@
 //! Decoded by hand: the answer is streamed through one buffer, a socket costs no allocation.
 
 pub mod connections;
+pub mod every;
 
 use std::io;
 

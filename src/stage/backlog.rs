@@ -89,7 +89,7 @@ static RPS_FLOW_CNT: Knob = Knob {
     place: Place::Sysfs("class/net/DEV/queues/rx-N/rps_flow_cnt"),
     scope: Scope::Queue,
     unit: "flows",
-    range: 0..=536_870_912,
+    range: 0..=16_777_216,
     default: "0, that is off",
     help: "Flows of a receive queue that are sent to the CPU on which their application runs (RFS); acts together with \
            net.core.rps_sock_flow_entries.",
@@ -107,7 +107,7 @@ static RPS_SOCK_FLOW_ENTRIES: Knob = Knob {
     place: Place::Sysctl,
     scope: Scope::Machine,
     unit: "flows",
-    range: 0..=536_870_912,
+    range: 0..=16_777_216,
     default: "0, that is off",
     help: "Flows for which the machine remembers on which CPU their application last read (RFS). The kernel rounds it up to \
            a power of two. Each queue also needs its rps_flow_cnt.",

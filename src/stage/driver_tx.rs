@@ -1,5 +1,7 @@
 //! T9, driver and transmit ring: packets are handed to the device.
 
+mod offload;
+
 use crate::counters;
 use crate::model::{Knob, Memory, Place, Risk, Scope, Stage, Unit};
 use crate::source::groups::QSTATS_QUEUE;
@@ -44,6 +46,57 @@ static BQL_LIMIT_MIN: Knob = Knob {
     keep: "a udev rule",
 };
 
+static BQL_STALL: Knob = Knob {
+    id: "bql.stall_thrs",
+    place: Place::Sysfs("class/net/DEV/queues/tx-N/byte_queue_limits/stall_thrs"),
+    scope: Scope::Queue,
+    unit: "ms",
+    // net/core/net-sysfs.c bql_set_stall_thrs(): as many ticks as two words have bits.
+    range: 0..=128,
+    default: "0, that is off; since 6.9",
+    help: "After how long without a word that packets were sent a queue counts as stalled, in stall_cnt and stall_max beside \
+           it (lib/dynamic_queue_limits.c dql_check_stall()).",
+    formula: "8 to 50, to watch a device that is suspected",
+    risk: Risk::Low,
+    harm: "a little time for each packet",
+    takes_effect: "at once",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "a udev rule",
+};
+
+static MAX_RATE: Knob = Knob {
+    id: "tx_maxrate",
+    place: Place::Sysfs("class/net/DEV/queues/tx-N/tx_maxrate"),
+    scope: Scope::Queue,
+    unit: "Mbit/s",
+    range: 0..=4_294_967_295,
+    default: "0, that is none",
+    help: "Rate above which the device itself holds back a queue. Few drivers can.",
+    formula: "leave it",
+    risk: Risk::High,
+    harm: "whoever is hashed to the queue is held back",
+    takes_effect: "at once",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "a udev rule",
+};
+
+static KNOBS: &[&Knob] = &[
+    &BQL_LIMIT_MAX,
+    &BQL_LIMIT_MIN,
+    &BQL_STALL,
+    &MAX_RATE,
+    &offload::RING_TX,
+    &offload::TX_USECS,
+    &offload::TX_FRAMES,
+    &offload::ADAPTIVE_TX,
+    &offload::TCP_SEGMENTATION,
+    &offload::SEGMENTATION,
+    &offload::UDP_SEGMENTATION,
+    &offload::CHECKSUM,
+];
+
 /// T9.
 pub static STAGE: Stage = Stage {
     id: "driver_tx",
@@ -56,5 +109,5 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     rules: &[],
     reasons: &[],
-    knobs: &[&BQL_LIMIT_MAX, &BQL_LIMIT_MIN],
+    knobs: KNOBS,
 };

@@ -20,6 +20,24 @@ static XPS_CPUS: Knob = Knob {
     keep: "a udev rule",
 };
 
+static XPS_RXQS: Knob = Knob {
+    id: "xps_rxqs",
+    place: Place::Sysfs("class/net/DEV/queues/tx-N/xps_rxqs"),
+    scope: Scope::Queue,
+    unit: "receive queues, a bitmap",
+    range: 0..=u64::MAX,
+    default: "0, that is off",
+    help: "Receive queues whose connections send through this transmit queue, a bitmap: bit 0 is rx-0. It takes precedence \
+           over xps_cpus.",
+    formula: "leave it; rx-N for tx-N where each queue is polled by an application of its own",
+    risk: Risk::Medium,
+    harm: "packets of a flow may change order at the moment of the change",
+    takes_effect: "at once",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "a udev rule",
+};
+
 /// T6.
 pub static STAGE: Stage = Stage {
     id: "egress",
@@ -33,5 +51,5 @@ pub static STAGE: Stage = Stage {
     counters: &[],
     rules: &[],
     reasons: &[],
-    knobs: &[&XPS_CPUS],
+    knobs: &[&XPS_CPUS, &XPS_RXQS],
 };

@@ -98,7 +98,7 @@ static ICMP_RATEMASK: Knob = icmp(
      among them.",
 );
 
-static ICMP_MSGS_PER_SEC: Knob = icmp(
+pub(crate) static ICMP_MSGS_PER_SEC: Knob = icmp(
     "net.ipv4.icmp_msgs_per_sec",
     "messages/s",
     "1000; 10000 since 7.2",

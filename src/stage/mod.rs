@@ -13,16 +13,20 @@ pub mod gro;
 pub mod ingress;
 pub mod interrupt;
 pub mod ip_in;
+pub mod ip_out;
 pub mod link;
 pub mod netfilter;
 pub mod qdisc;
 pub mod read;
 pub mod ring;
+pub mod send;
 pub mod socket_memory;
 pub mod softirq;
 pub mod tcp_in;
 pub mod tcp_listen;
+pub mod tcp_out;
 pub mod udp_in;
+pub mod udp_out;
 
 use crate::model::{Counter, Group, Knob, Reason, Rule, Stage};
 
@@ -48,8 +52,31 @@ pub static RECEIVE: &[&Stage] = &[
     &read::STAGE,
 ];
 
-/// The send path, as far as something can be turned on it.
-pub static SEND: &[&Stage] = &[&egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
+/// The send path.
+pub static SEND: &[&Stage] =
+    &[&send::STAGE, &tcp_out::STAGE, &udp_out::STAGE, &ip_out::STAGE, &egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
+
+/// A way of packets through this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the wire to an application.
+    Receive,
+    /// From an application to the wire.
+    Send,
+    /// Both, one after the other.
+    Both,
+}
+
+impl Way {
+    /// Its stages, in the order in which a packet meets them.
+    pub fn stages(self) -> Vec<&'static Stage> {
+        match self {
+            Way::Receive => RECEIVE.to_vec(),
+            Way::Send => SEND.to_vec(),
+            Way::Both => stages().collect(),
+        }
+    }
+}
 
 /// What the single TCP connections explain: they are worth the reading where one of these counters moved, or one of these
 /// gauges is so high.
@@ -63,6 +90,7 @@ pub static CONNECTIONS_TELL: &[(&Counter, u64)] = &[
     (&tcp_in::RCV_Q_DROP, 1),
     (&tcp_in::OFO_DROP, 1),
     (&tcp_in::ZERO_WINDOW_DROP, 1),
+    (&tcp_in::BEYOND_WINDOW, 1),
     (&tcp_in::TO_ZERO_WINDOW_ADV, 1),
     (&socket_memory::TCP_MEMORY_PRESSURES, 1),
     (&socket_memory::TCP_ABORT_ON_MEMORY, 1),

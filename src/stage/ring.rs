@@ -1,5 +1,6 @@
 //! R2, receive ring: the device writes frames into buffers that the kernel has put out for it.
 
+mod hash;
 mod knobs;
 mod overflow;
 mod policy;

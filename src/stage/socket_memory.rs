@@ -1,5 +1,6 @@
 //! R15, socket memory: what all sockets of a protocol may hold together.
 
+mod cgroup;
 mod limits;
 pub(in crate::stage) mod orphans;
 pub(in crate::stage) mod pressure;
@@ -146,5 +147,8 @@ pub static STAGE: Stage = Stage {
         &limits::WMEM_MAX,
         &limits::WMEM_DEFAULT,
         &limits::OPTMEM_MAX,
+        &cgroup::MAX,
+        &cgroup::HIGH,
+        &cgroup::PCPU_RESERVE,
     ],
 };

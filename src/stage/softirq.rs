@@ -1,6 +1,7 @@
 //! R4, receive softirq: the kernel polls the rings that have something.
 
 mod budget;
+mod elsewhere;
 mod knobs;
 mod one_cpu;
 

@@ -2,10 +2,11 @@
 
 mod backlog;
 mod buffer;
+mod leave;
 mod prune;
 mod queue_drops;
 mod segments;
-mod timers;
+pub(crate) mod timers;
 mod window;
 
 use crate::counters;
@@ -75,7 +76,8 @@ counters! {
     PAWS_ESTAB = TCP_EXT.total("PAWSEstab", Unit::Segments);
     /// Old pure ACKs, by timestamp, since 6.14. net/ipv4/tcp_input.c tcp_validate_incoming().
     PAWS_OLD_ACK = TCP_EXT.total("PAWSOldAck", Unit::Segments);
-    /// Segments that end beyond the window that we offered, since 6.16. net/ipv4/tcp_input.c tcp_sequence().
+    /// Segments that end beyond the window that we offered, since 6.18: kept if nothing waits to be read, else dropped.
+    /// net/ipv4/tcp_input.c tcp_sequence().
     BEYOND_WINDOW = TCP_EXT.total("BeyondWindow", Unit::Segments);
     /// Acknowledgements of what was acknowledged before. net/ipv4/tcp_input.c tcp_send_dupack().
     DELAYED_ACK_LOST = TCP_EXT.total("DelayedACKLost", Unit::Events);
@@ -332,5 +334,15 @@ pub static STAGE: Stage = Stage {
         &timers::RTO_MAX,
         &timers::MTU_PROBING,
         &timers::BASE_MSS,
+        &leave::EARLY_RETRANS,
+        &leave::RECOVERY,
+        &leave::FRTO,
+        &leave::REORDERING,
+        &leave::MAX_REORDERING,
+        &leave::AUTOCORKING,
+        &leave::THIN_LINEAR,
+        &leave::PLB,
+        &leave::TXREHASH,
+        &leave::BLACKHOLE,
     ],
 };

@@ -107,6 +107,7 @@ pub static STAGE: Stage = Stage {
         &overflow::SO_RCVBUF,
         &memory::UDP_MEM_LIMIT,
         &memory::RMEM_MIN,
+        &memory::WMEM_MIN,
         &unwanted::L3MDEV,
         &unwanted::EARLY_DEMUX,
     ],

@@ -135,7 +135,7 @@ pub fn parse(bytes: &[u8], id: u64) -> Result<Change, String> {
     Ok(change)
 }
 
-fn file_name(id: u64) -> String {
+pub(super) fn file_name(id: u64) -> String {
     format!("{id:06}.json")
 }
 

@@ -8,5 +8,6 @@ pub mod journal;
 pub mod owner;
 pub mod persist;
 pub mod plan;
+pub mod recent;
 pub mod revert;
 pub mod verify;

@@ -96,8 +96,14 @@ pub fn udp(from: SocketAddrV4, to: SocketAddrV4, off: u16) -> Vec<u8> {
 
 /// An acknowledgement of nothing.
 pub fn lone_ack(from: SocketAddrV4, to: SocketAddrV4) -> Vec<u8> {
+    tcp(from, to, [1, 1], &[])
+}
+
+/// A segment with this sequence number and acknowledgement, and data.
+pub fn tcp(from: SocketAddrV4, to: SocketAddrV4, numbers: [u32; 2], data: &[u8]) -> Vec<u8> {
     let ports = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
-    let mut segment = [&ports[..], &[0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]].concat();
+    let numbers = numbers.map(u32::to_be_bytes).concat();
+    let mut segment = [&ports[..], &numbers, &[0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0], data].concat();
     let sum = checksum(&pseudo(from, to, TCP, &segment));
     segment[16..18].copy_from_slice(&sum.to_be_bytes());
     Ipv4::new(*from.ip(), *to.ip(), TCP).packet(&segment)

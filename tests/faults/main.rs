@@ -8,6 +8,7 @@
 //! - `need`: what a machine must have, and whether this one has it
 //! - `lab`: two namespaces joined by a veth pair, gone again whatever happens
 //! - `guard`: a machine-wide sysctl lowered for a while and put back even if this process is killed
+//! - `cgroup`: a memory cgroup of our own, gone again whatever happens
 //! - `actor`: victims and senders: this binary started again inside a namespace, steered line by line
 //! - `endpoint`: what such a process does: UDP readers and senders, TCP listeners and clients
 //! - `frame`: frames made by hand, for what no socket would send
@@ -21,8 +22,10 @@
 //! - `udp_buffer`, `accept_queue`, `syn_queue`, `listen_drops`, `tcp_receive`, `tcp_memory`,
 //!   `backlog`, `poll_budget`, `conntrack`, `rp_filter`
 //! - `strays`, `fragments`, `udp_loss`: a few rules each, of packets that make no sense or that nobody asked for
+//! - `send_path`: what this host sends, and is not let through
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
+//! - `sockets`: a socket's numbers are those that ss and its peer know
 //! - `namespaces`: whose counters these are
 //! - `drops`: what the kernel drops, as the probe counts it
 //! - `tune`, `confirm`, `loops`: a fault, its setting, and the ways back
@@ -34,6 +37,7 @@ mod accept_queue;
 mod actor;
 mod backlog;
 mod case;
+mod cgroup;
 mod confirm;
 mod conntrack;
 mod drops;
@@ -58,6 +62,8 @@ mod record;
 mod refusals;
 mod report;
 mod rp_filter;
+mod send_path;
+mod sockets;
 mod strays;
 mod sweep;
 mod syn_queue;
@@ -104,7 +110,9 @@ fn test() {
         strays::cases(),
         fragments::cases(),
         udp_loss::cases(),
+        send_path::cases(),
         quiet::cases(),
+        sockets::cases(),
         namespaces::cases(),
         drops::cases(),
         tune::cases(),

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, again};
+use crate::cgroup::Cgroup;
 use crate::guard;
 use crate::kernel::{Counters, orphans};
 use crate::lab::{Family, Lab};
 use crate::need::Need;
-use crate::observe::observe;
+use crate::observe::{check_victim, observe};
 use crate::report::Finding;
-use crate::tcp_receive::{Fault, connected};
+use crate::tcp_receive::{Fault, connected, connected_in, lost_since, many_small_segments};
 
 const PORT: u16 = 8084;
 /// Of the whole machine, for the time of a case.
@@ -23,6 +24,8 @@ pub fn cases() -> Vec<Case> {
     let deaf = &[Need::Namespaces, Need::Nft, Need::MachineWide];
     vec![
         Case::new("tcp_memory::pressure", alone, pressure),
+        Case::new("tcp_memory::refused_by_the_cgroup", &[Need::Namespaces, Need::TcpCgroup], refused_by_the_cgroup)
+            .seconds(4),
         Case::new("tcp_memory::many_orphans", deaf, |window| many_orphans(MAX_ORPHANS / 3, "warning", window)),
         Case::new("tcp_memory::most_orphans", deaf, |window| many_orphans(MAX_ORPHANS * 3 / 4, "critical", window)),
         Case::new("tcp_memory::too_many_orphans", deaf, too_many_orphans),
@@ -63,6 +66,49 @@ fn pressure(window: Duration) -> Outcome {
     let named = finding.victims().iter().any(|victim| victim["pid"].as_u64() == Some(server.pid().into()));
     checks.that(named, "the server is not named as one that holds most");
     checks.that(finding.refuses("net.core.rmem_max"), "net.core.rmem_max should be refused");
+    checks.done(&seen.report)
+}
+
+/// A server in a cgroup that lets its sockets hold 16 KiB; the buffer of its connection has room for more.
+///
+/// Oracle: segments that the client sent, again ones too, less those that were delivered.
+fn refused_by_the_cgroup(window: Duration) -> Outcome {
+    const RULE: &str = "tcp-receive-queue-drops";
+    let cgroup = Cgroup::new(16 << 10)?;
+    let lab = many_small_segments(Family::V4)?;
+    let Fault { lab, mut server, mut client, local } =
+        connected_in(lab, Family::V4, 1, |server| cgroup.take(server.pid()))?;
+    let first = client.ask("write 100 100")?;
+    let seen = observe(&lab.server, window, || {
+        let before = Counters::read(&lab.client)?;
+        // They wait together while the server keeps its socket, and are looked at one after the other.
+        server.tell("hold 100")?;
+        sleep(Duration::from_millis(30));
+        let mut left = first + client.ask("write 4000 20")?;
+        left -= server.reply()?;
+        // What was lost is sent again until it arrives.
+        cgroup.limit(1 << 30)?;
+        for _ in 0..60 {
+            left -= server.ask("read")?;
+            if left == 0 {
+                break;
+            }
+            sleep(Duration::from_millis(50));
+        }
+        lost_since(&lab.client, &before)
+    })?;
+    let counted = seen.grew("TcpExt.TCPRcvQDrop") + seen.grew("TcpExt.TCPOFODrop");
+    if seen.told == 0 || seen.told != counted || cgroup.most()? < 16 << 10 {
+        return again(format_args!("{} segments were lost, the kernel counts {counted}", seen.told));
+    }
+    seen.only_as_planned(&["TcpExt.TCPBacklogDrop", "TcpExt.RcvPruned"])?;
+    let mut checks = Checks::default();
+    let finding = seen.finding(&mut checks, RULE, "TcpExt.TCPRcvQDrop", seen.grew("TcpExt.TCPRcvQDrop"));
+    seen.ledger(&mut checks, "tcp_in", seen.told);
+    check_victim(&mut checks, &finding, &server, &local, seen.told);
+    checks.same("findings tcp-receive-pruned", 0, seen.report.findings("tcp-receive-pruned").len());
+    checks.that(finding.says_no_setting_helps(), "it is the cgroup's limit");
+    checks.that(finding.refuses("net.ipv4.tcp_rmem"), "net.ipv4.tcp_rmem should be refused");
     checks.done(&seen.report)
 }
 

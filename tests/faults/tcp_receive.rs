@@ -5,11 +5,13 @@
 //! Exact: one segment dropped is one step of the counter. Of a closed window: connections on which the client can't send
 //! all that it has; each is closed once.
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::actor::Actor;
-use crate::case::{Case, Checks, Outcome, again};
+use crate::case::{Case, Checks, Outcome, again, wrong};
+use crate::frame::{self, Wire};
 use crate::kernel::Counters;
 use crate::lab::{CLIENT_DEVICE, Family, Lab, Namespace, batch};
 use crate::need::Need;
@@ -33,7 +35,8 @@ pub fn cases() -> Vec<Case> {
             case("window_of_an_own_buffer", family, |family, window| zero_window(family, Reader::Own, window)),
         ]
     };
-    Family::BOTH.into_iter().flat_map(each).collect()
+    let closed = Case::new("tcp_receive::data_into_a_closed_window_v4", &[Need::Namespaces], closed_window);
+    Family::BOTH.into_iter().flat_map(each).chain([closed]).collect()
 }
 
 /// A server that reads only when told to, and connections to it.
@@ -45,23 +48,30 @@ pub struct Fault {
 }
 
 pub fn connected(family: Family, connections: u64) -> Outcome<Fault> {
+    connected_in(many_small_segments(family)?, family, connections, |_| Ok(()))
+}
+
+/// Two hosts of which the client has many small segments on their way at once, each for itself.
+pub fn many_small_segments(family: Family) -> Outcome<Lab> {
     let lab = Lab::new()?;
-    // Many small segments are to be on their way at once, each for itself.
     let server = family.server(0).ip();
     let bits = if family == Family::V4 { 32 } else { 128 };
     batch(&lab.client.name, &[format!("route replace {server}/{bits} dev {CLIENT_DEVICE} initcwnd 4000")])?;
     lab.client.set("net/ipv4/tcp_congestion_control", "reno")?;
     lab.client.set("net/ipv4/tcp_retrans_collapse", "0")?;
-    connected_in(lab, family, connections, None)
+    Ok(lab)
 }
 
-/// `buffer`: what the application asks for in SO_RCVBUF.
-pub fn connected_in(lab: Lab, family: Family, connections: u64, buffer: Option<u32>) -> Outcome<Fault> {
+/// `prepare`: what is done to the server before it accepts.
+pub fn connected_in(
+    lab: Lab,
+    family: Family,
+    connections: u64,
+    prepare: impl FnOnce(&mut Actor) -> Outcome,
+) -> Outcome<Fault> {
     let local = family.server(PORT).to_string();
     let mut server = Actor::start(&lab.server, "nsd-server", "tcp-server", &[&local, "64"])?;
-    if let Some(bytes) = buffer {
-        server.ask(&format!("shrink {bytes}"))?;
-    }
+    prepare(&mut server)?;
     let mut client = Actor::start(&lab.client, "nsd-client", "tcp-client", &[])?;
     client.ask(&format!("fill {local} {connections}"))?;
     match server.ask("accept")? {
@@ -211,8 +221,11 @@ fn zero_window(family: Family, reader: Reader, window: Duration) -> Outcome {
     if reader == Reader::Most {
         lab.server.set("net/ipv4/tcp_rmem", "4096 65536 65536")?;
     }
-    let buffer = (reader == Reader::Own).then_some(20_000);
-    let Fault { lab, server, mut client, local } = connected_in(lab, family, CONNECTIONS, buffer)?;
+    let own_buffer = |server: &mut Actor| match reader {
+        Reader::Own => server.ask("shrink 20000").map(drop),
+        _ => Ok(()),
+    };
+    let Fault { lab, server, mut client, local } = connected_in(lab, family, CONNECTIONS, own_buffer)?;
     let seen = observe(&lab.server, window, || {
         let sent = client.ask(&format!("write {ALL} 60000"))?;
         // Its own buffer takes a part; the rest is what it can't send.
@@ -245,5 +258,40 @@ fn zero_window(family: Family, reader: Reader, window: Duration) -> Outcome {
     }
     checks.that(finding.refuses("net.core.rmem_max"), "net.core.rmem_max should be refused");
     nothing_else(&seen, &mut checks, &[RULE]);
+    checks.done(&seen.report)
+}
+
+/// A peer that does not care that the window is closed.
+///
+/// Oracle: segments put on the wire by hand.
+fn closed_window(window: Duration) -> Outcome {
+    const RULE: &str = "tcp-receive-queue-drops";
+    const SENT: u64 = 60;
+    let lab = Lab::new()?;
+    let Fault { lab, mut server, mut client, local } = connected_in(lab, Family::V4, 1, |_| Ok(()))?;
+    client.ask("write 4000000 60000")?;
+    // Until the client can send no more, and its kernel asks only now and then.
+    sleep(Duration::from_millis(500));
+    let numbers = server.ask("numbers")?;
+    let (SocketAddr::V4(to), port) = (local.parse()?, server.ask("port")? as u16) else {
+        return wrong("the server has no IPv4 address");
+    };
+    let from = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 1), port);
+    let segment = frame::to_server(&frame::tcp(from, to, [numbers as u32, (numbers >> 32) as u32], &[0x55; 100]));
+    let mut wire = Wire::new(&lab)?;
+    let seen = observe(&lab.server, window, || wire.send(SENT, &segment))?;
+    // Since 6.18 what ends beyond the window is counted first, and as that; whether it was dropped is not.
+    let beyond = seen.grew("TcpExt.BeyondWindow") > 0;
+    let counter = if beyond { "TcpExt.BeyondWindow" } else { "TcpExt.TCPZeroWindowDrop" };
+    seen.kernel_agrees(counter, seen.told)?;
+    let mut checks = Checks::default();
+    let finding = if beyond {
+        seen.remark(&mut checks, RULE, counter, SENT)
+    } else {
+        seen.ledger(&mut checks, "tcp_in", SENT);
+        seen.finding(&mut checks, RULE, counter, SENT)
+    };
+    check_victim(&mut checks, &finding, &server, &local, SENT);
+    checks.that(finding.says_no_setting_helps(), "only the application's reader helps");
     checks.done(&seen.report)
 }

@@ -86,6 +86,18 @@ impl Run {
         self.child.id()
     }
 
+    /// Ends the window now; gives the report on what there was of it.
+    pub fn interrupt(self) -> Outcome<Report> {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid() as i32) {
+            rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+        }
+        let ended = self.end()?;
+        match ended.status.code() {
+            Some(130) => Ok(Report(serde_json::from_str(&ended.stdout)?)),
+            code => wrong(format_args!("interrupted, it ended with {code:?}: {}", ended.stderr)),
+        }
+    }
+
     pub fn end(mut self) -> Outcome<Ended> {
         let status = loop {
             if let Some(status) = self.child.try_wait()? {

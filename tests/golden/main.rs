@@ -22,4 +22,5 @@ mod openmetrics;
 mod run;
 mod schema;
 mod snapshots;
+mod sockets;
 mod tree;

@@ -88,6 +88,11 @@ pub fn sockets(sockets: &[Socket]) -> Vec<u8> {
     stream(SOCK_DIAG_BY_FAMILY, sockets.iter().map(Socket::payload))
 }
 
+/// What sock_diag says of each socket, as it is, and the end of the dump.
+pub fn diag(payloads: &[Vec<u8>]) -> Vec<u8> {
+    stream(SOCK_DIAG_BY_FAMILY, payloads.iter().cloned())
+}
+
 /// What connection tracking counted on each CPU: struct nfgenmsg with the CPU's number, then CTA_STATS_* in network order.
 pub fn conntrack(cpus: &[&[(u16, u32)]]) -> Vec<u8> {
     let payload = |(cpu, counters): (usize, &&[(u16, u32)])| {

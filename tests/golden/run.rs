@@ -22,9 +22,14 @@ pub struct Run {
 
 /// Runs `rx` on the tree at `root`. A panic or a signal is never right, whatever the input.
 pub fn rx(root: &Path, args: &[&str]) -> Run {
+    verb("rx", root, args)
+}
+
+/// Runs any verb that takes a tree.
+pub fn verb(verb: &str, root: &Path, args: &[&str]) -> Run {
     let [mut out, mut err] = [(); 2].map(|()| tempfile::tempfile().unwrap());
     let mut child = Command::new(env!("CARGO_BIN_EXE_netstat-deep"))
-        .args(["rx", "--root"])
+        .args([verb, "--root"])
         .arg(root)
         .args(args)
         .env("RUST_BACKTRACE", "0")
@@ -41,7 +46,7 @@ pub fn rx(root: &Path, args: &[&str]) -> Run {
         }
         if Instant::now() > end {
             child.kill().unwrap();
-            panic!("rx {args:?} on {} does not end", root.display());
+            panic!("{verb} {args:?} on {} does not end", root.display());
         }
         std::thread::sleep(Duration::from_millis(1));
     };
@@ -51,8 +56,8 @@ pub fn rx(root: &Path, args: &[&str]) -> Run {
         file.read_to_string(&mut text).expect("all that is printed is UTF-8");
         text
     });
-    let code = status.code().unwrap_or_else(|| panic!("rx {args:?}: {status}: {err}"));
-    assert!(!err.contains("panicked"), "rx {args:?}: {err}");
+    let code = status.code().unwrap_or_else(|| panic!("{verb} {args:?}: {status}: {err}"));
+    assert!(!err.contains("panicked"), "{verb} {args:?}: {err}");
     Run { code, out, err }
 }
 

@@ -77,13 +77,14 @@ fn stable(mut report: Value) -> Value {
 }
 
 /// The narrowest terminal that people still use has 80 columns. A command is one line, that it can be copied.
-fn narrow(table: &str) {
+pub fn narrow(table: &str) {
     for line in table.lines().filter(|line| !line.starts_with("        sysctl ")) {
         assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
 }
 
-fn compare(host: &str, format: &str, text: &str) -> Option<String> {
+/// The first line that is not as it was.
+pub fn compare(host: &str, format: &str, text: &str) -> Option<String> {
     let name = format!("{}.{format}", host.replace('/', "-"));
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/golden/expected", &name].iter().collect();
     if std::env::var_os("BLESS").is_some() {

@@ -8,7 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["model"],
     &["source"],
     &["stage"],
-    &["ledger", "diagnose", "observe", "drops"],
+    &["ledger", "diagnose", "observe", "drops", "sockets"],
     &["tune"],
     &["report"],
     &["cli"],

@@ -62,6 +62,16 @@ const RULE_IDS: &[&str] = &[
     "tcp-memory-pressure",
     "tcp-orphans",
     "path-mtu-events",
+    "connects-retransmit",
+    "tcp-retransmits",
+    "tcp-timeouts-dominate",
+    "tcp-retransmit-before-send",
+    "tcp-retransmit-fails",
+    "time-wait-table-full",
+    "connections-abort",
+    "no-route-out",
+    "fragmenting-on-send",
+    "icmp-errors-suppressed",
     "rx-queues-uneven",
     "conflicting-settings",
     "softirq-on-one-cpu",
@@ -90,7 +100,7 @@ const STAGE_IDS: &[&str] = &[
 ];
 
 /// Those of the send path.
-const SEND_IDS: &[&str] = &["egress", "qdisc", "driver_tx"];
+const SEND_IDS: &[&str] = &["send", "tcp_out", "udp_out", "ip_out", "egress", "qdisc", "driver_tx"];
 
 #[test]
 fn the_stages_are_those_of_the_path() {

@@ -1,4 +1,5 @@
-//! Every rule has a fault in `tests/faults` that provokes it, or stands here with the reason why none can.
+//! Every rule has a fault in `tests/faults`, or in a guest of `tests/vm`, that provokes it, or stands here with the reason
+//! why none can.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +10,12 @@ use netstat_deep::stage::rules;
 const NOT_PROVOKED: &[(&str, &str)] = &[
     ("link-errors", "damaged frames need hardware; tests/golden/nic.rs has the drivers' counters"),
     ("fec-uncorrectable", "forward error correction needs hardware; tests/golden/nic.rs"),
-    ("link-flaps", "judged of hardware only, whose cable a test can't pull; tests/golden/nic.rs"),
     ("host-sends-pause", "pause frames need hardware; tests/golden/nic.rs"),
     ("switch-sends-pause", "pause frames need hardware and a switch; tests/golden/nic.rs has the same counters"),
     ("nic-ring-overflow", "virtual devices hold frames back instead of losing them; tests/golden/nic.rs"),
     ("nic-policy-drops", "filters on the card need hardware; tests/golden/nic.rs"),
     ("rx-buffer-allocation-fails", "the whole machine would have to run out of memory"),
     ("interfaces-hidden", "the kernel's three lists always agree; tests/golden/findings.rs"),
-    ("bond-standby-frames", "not every kernel has bonds; tests/golden/findings.rs"),
     ("conflicting-settings", "needs hardware with interrupts of its own, which a test must not move; its examples"),
     ("rx-queues-uneven", "needs a card with several queues that counts by queue; its examples"),
     ("softirq-on-one-cpu", "how busy a shared machine's CPUs are is not a test's to decide; its examples"),
@@ -24,13 +23,14 @@ const NOT_PROVOKED: &[(&str, &str)] = &[
         "backlog-nearly-full",
         "a queue that stays half full for a whole window overflows in it as well: backlog-overflow's fault",
     ),
-    ("tunnel-cell-overflow", "needs a tunnel's module, which the kernels that run the faults do not load"),
 ];
 
 #[test]
 fn each_rule_is_provoked_or_it_is_said_why_not() {
     let mut faults = String::new();
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults"), &mut faults);
+    for folder in ["tests/faults", "tests/vm"] {
+        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut faults);
+    }
     for (_, rule) in rules() {
         let provoked = faults.contains(&format!("\"{}\"", rule.id));
         let excused = NOT_PROVOKED.iter().any(|(id, _)| *id == rule.id);

@@ -61,6 +61,15 @@ pub fn meanings() {
     assert_eq!(report["nic.rx_driver_drops"], sum(&before, "_drops") - xdp - xdp);
 }
 
+/// `ethtool -n DEV rx-flow-hash FLOW`, in the letters that `-N` takes; none where the driver does not tell.
+fn hash(device: &str, flow: &str) -> Option<String> {
+    const WORDS: [(&str, char); 4] = [("IP SA", 's'), ("IP DA", 'd'), ("L4 bytes 0", 'f'), ("L4 bytes 2", 'n')];
+    let output = Command::new("ethtool").args(["-n", device, "rx-flow-hash", flow]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let letters = WORDS.iter().filter(|(words, _)| text.contains(words)).map(|(_, letter)| *letter).collect();
+    output.status.success().then_some(letters)
+}
+
 /// `ethtool -g`, `-l`, `-c`, `-k`: the last line that begins so, for a maximum stands above the present value.
 pub fn settings() {
     const SHOWN: &[(&str, &str, &str)] = &[
@@ -90,4 +99,7 @@ pub fn settings() {
         compared += usize::from(own.is_some());
     }
     assert!(compared >= 3, "only {compared} settings of {device}");
+    for flow in ["udp4", "udp6"] {
+        assert_eq!(ours.get(&format!("ethtool/{device}/rss-hash/{flow}")), hash(&device, flow).as_deref(), "{flow}");
+    }
 }

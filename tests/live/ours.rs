@@ -6,8 +6,13 @@ use std::process::Command;
 use serde_json::Value;
 
 pub fn report(namespace: &str) -> Value {
+    report_of("rx", namespace)
+}
+
+/// The same of either path.
+pub fn report_of(verb: &str, namespace: &str) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_netstat-deep"))
-        .args(["rx", "--json", "--interval", "0", "--netns", namespace])
+        .args([verb, "--json", "--interval", "0", "--netns", namespace])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -11,12 +11,26 @@ use tempfile::TempDir;
 use crate::guest;
 
 /// What `tests/vm/run` needs. Also the names by which they are installed: see `tests/run`.
-const TOOLS: [&str; 10] =
-    ["qemu-system-x86_64", "busybox", "cpio", "depmod", "xz", "zstd", "lz4", "ip", "nft", "xtables-legacy-multi"];
+const TOOLS: [&str; 11] = [
+    "qemu-system-x86_64",
+    "busybox",
+    "cpio",
+    "depmod",
+    "xz",
+    "zstd",
+    "lz4",
+    "ip",
+    "nft",
+    "xtables-legacy-multi",
+    "ethtool",
+];
 
 /// iptables of the old kind, and what it needs for its verdicts.
 const OLD_IPTABLES: [&str; 2] =
     ["/usr/sbin/xtables-legacy-multi=/usr/bin/iptables-legacy", "/usr/lib/x86_64-linux-gnu/xtables/libxt_standard.so"];
+
+/// For cards.
+const ETHTOOL: &str = "/usr/sbin/ethtool=/usr/bin/ethtool";
 
 /// Why nothing can be booted here.
 pub fn lacking() -> Option<String> {
@@ -59,7 +73,7 @@ impl Boot {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let own = std::env::current_exe().map_err(|e| e.to_string())?;
         let [iptables, verdicts] = OLD_IPTABLES.map(OsStr::new);
-        self.run(&folder, &own, &[own.as_os_str(), iptables, verdicts], &[guest::FLAG])?;
+        self.run(&folder, &own, &[own.as_os_str(), iptables, verdicts, OsStr::new(ETHTOOL)], &[guest::FLAG])?;
         Ok(Guest { folder })
     }
 

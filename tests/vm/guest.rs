@@ -13,13 +13,15 @@ use jiff::Timestamp;
 use netstat_deep::source::dropmon::{self, Row, Watched};
 use serde_json::{Value, json};
 
-use crate::{drops, fexit, seccomp};
+use crate::{card, drops, fexit, seccomp};
 
 /// The first argument of this binary inside the guest; behind it, nothing or what to do for the scenario: a word, the
 /// number of datagrams to send to a port without reader, or the address and port and the number for others.
 pub const FLAG: &str = "--guest";
 pub const SEND: &str = "send";
 pub const FEW: &str = "few";
+pub const BROADCAST: &str = "broadcast";
+pub const SEGMENTS: &str = "segments";
 pub const NO_BPF: &str = "no-bpf";
 const WATCH: &str = "watch";
 pub const SENT: u64 = 2000;
@@ -40,6 +42,10 @@ ip -n peer addr add 10.78.0.2/30 dev vb
 ip -n peer link set vb up
 ping -c 1 -W 5 10.78.0.2 >/dev/null";
 
+fn argument(at: usize) -> u64 {
+    std::env::args().nth(at).unwrap_or_default().parse().unwrap()
+}
+
 /// What this binary does when it is started in a guest. Whatever goes wrong ends it, and is seen outside.
 pub fn play() {
     match std::env::args().nth(2).as_deref() {
@@ -48,6 +54,8 @@ pub fn play() {
             let _killed_before = dropmon::watch(Duration::from_secs(60), &AtomicBool::new(false));
             return;
         }
+        Some(BROADCAST) => return card::broadcast(argument(3)),
+        Some(SEGMENTS) => return card::segments(argument(3), argument(4) as usize),
         Some(FEW) => drops::become_with_few(&std::env::args().skip(3).collect::<Vec<_>>()),
         Some(NO_BPF) => panic!("{}", seccomp::become_without_bpf("netstat-deep", std::env::args().skip(3))),
         Some(knocks) => {
@@ -64,9 +72,11 @@ pub fn play() {
     drop_monitor();
     drops::play();
     fexit::play();
+    card::play();
     keep("doctor.json", &["doctor", "--json"]);
     fs::copy("/sys/kernel/tracing/available_events", "/out/events").unwrap();
     keep("since-boot.json", &["rx", "--json", "--interval", "0"]);
+    keep("since-boot-tx.json", &["tx", "--json", "--interval", "0"]);
     for file in FILES {
         fs::copy(format!("/proc/net/{file}"), format!("/out/{file}")).unwrap();
     }
@@ -171,8 +181,12 @@ pub fn own() -> Command {
 }
 
 pub fn from_peer(what: &[&str]) {
+    in_namespace("peer", what);
+}
+
+pub fn in_namespace(name: &str, what: &[&str]) {
     let own = std::env::current_exe().unwrap();
-    let sender = ["netns", "exec", "peer", own.to_str().unwrap(), FLAG];
+    let sender = ["netns", "exec", name, own.to_str().unwrap(), FLAG];
     assert!(Command::new("ip").args(sender).args(what).status().unwrap().success(), "nothing sent");
 }
 

@@ -6,6 +6,7 @@
 //! - `boot`: boots a kernel, or says why it can't be had
 //! - `judge`: the trials
 //! - `drops`: of those, the ones on drops of known number, both sides
+//! - `card`: a driver of real cards, a bond and a tunnel, both sides
 //! - `fexit`: which rule of the firewall dropped them, both sides
 //!
 //! Then the faults of `tests/faults` are played there, too.
@@ -15,6 +16,7 @@
 //! kernel of about 30 MB once. A part of it: `cargo test --test vm -- --include-ignored newest::faults`.
 
 mod boot;
+mod card;
 mod drops;
 mod fexit;
 mod guest;
@@ -65,6 +67,7 @@ fn trials((name, suite, unasked): (&str, &'static str, bool), lacking: Option<&s
         .into_iter()
         .chain(drops::ALL)
         .chain(fexit::ALL)
+        .chain(card::ALL)
         .map(|(what, run)| trial(what, unasked, run))
         .collect();
     trials.push(trial("faults", false, Boot::faults));

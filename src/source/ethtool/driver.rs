@@ -49,15 +49,13 @@ pub struct Driver<'a> {
 /// Asks about one device after the other.
 pub struct Asker<'h> {
     host: &'h Host,
-    live: Option<(OwnedFd, Room)>,
+    live: Option<Caller>,
 }
 
 impl<'h> Asker<'h> {
     /// One that asks the live kernel, or reads the recording.
     pub fn new(host: &'h Host) -> io::Result<Self> {
-        let socket =
-            || socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).map_err(io::Error::from);
-        let live = if host.is_recorded() { None } else { Some((socket()?, Room::new()?)) };
+        let live = if host.is_recorded() { None } else { Some(Caller::new()?) };
         Ok(Asker { host, live })
     }
 
@@ -65,16 +63,15 @@ impl<'h> Asker<'h> {
     pub fn ask(&mut self, device: &[u8]) -> io::Result<Vec<u8>> {
         let live = &mut self.live;
         self.host.answer(&format!(".ethtool/{}.bin", text::printable(device)), || {
-            let (socket, room) = live.as_mut().ok_or(io::ErrorKind::NotFound)?;
-            let mut bytes = room.call(socket, device, &[ETHTOOL_GDRVINFO], |_| DRVINFO)?.to_vec();
+            let caller = live.as_mut().ok_or(io::ErrorKind::NotFound)?;
+            let mut bytes = caller.call(device, &[ETHTOOL_GDRVINFO], |_| DRVINFO)?.to_vec();
             let count = number(&bytes, N_STATS).unwrap_or(0);
             if count == 0 {
                 return Ok(bytes);
             }
             let strings = |head: &[u8]| GSTRINGS + count_at(head, 8) * NAME;
-            bytes.extend(room.call(socket, device, &[ETHTOOL_GSTRINGS, ETH_SS_STATS, count], strings)?);
-            bytes
-                .extend(room.call(socket, device, &[ETHTOOL_GSTATS, count], |head| STATS + count_at(head, 4) * VALUE)?);
+            bytes.extend(caller.call(device, &[ETHTOOL_GSTRINGS, ETH_SS_STATS, count], strings)?);
+            bytes.extend(caller.call(device, &[ETHTOOL_GSTATS, count], |head| STATS + count_at(head, 4) * VALUE)?);
             Ok(bytes)
         })
     }
@@ -89,6 +86,24 @@ pub fn without_firmware(answer: &[u8]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The ioctl SIOCETHTOOL, with room for its answer.
+pub(super) struct Caller {
+    socket: OwnedFd,
+    room: Room,
+}
+
+impl Caller {
+    pub(super) fn new() -> io::Result<Self> {
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        Ok(Caller { socket, room: Room::new()? })
+    }
+
+    /// `head` is what the structure begins with. `length` tells from the answer how long it is.
+    pub(super) fn call(&mut self, device: &[u8], head: &[u32], length: impl Fn(&[u8]) -> usize) -> io::Result<&[u8]> {
+        self.room.call(&self.socket, device, head, length)
+    }
 }
 
 /// Memory that the kernel may write to. It trusts the caller to have room for all names (net/ethtool/ioctl.c
@@ -108,7 +123,6 @@ impl Room {
         if result == 0 { Ok(room) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// `head` is what the structure begins with. `length` tells from the answer how long it is.
     fn call(
         &mut self,
         socket: &OwnedFd,

@@ -1,6 +1,7 @@
 //! ethtool: what a network device's driver tells of it, by ioctl and by generic netlink.
 
 pub mod driver;
+pub mod hash;
 pub mod names;
 pub mod settings;
 pub mod statistics;

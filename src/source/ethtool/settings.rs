@@ -6,7 +6,7 @@
 
 use std::io;
 
-use super::{HEADER, NESTED, Query, number};
+use super::{HEADER, NESTED, Query, hash, number};
 use crate::model::Settings;
 use crate::source::genl::{push, string};
 use crate::source::netlink::{Client, Family, attributes};
@@ -121,6 +121,9 @@ pub fn read(host: &Host, block: &str, settings: &mut Settings) {
 
 /// The present value of the setting at `path`, from the live kernel.
 pub fn value_at(path: &str) -> io::Result<String> {
+    if let Some((device, flow)) = hashed(path) {
+        return hash::value(device, flow);
+    }
     let (device, block, _) = parts(path)?;
     let mut found = None;
     let request = Query { device: Some(device.as_bytes()), ..Query::all(block.recorded, block.get) }.request(true)?;
@@ -136,6 +139,9 @@ pub fn value_at(path: &str) -> io::Result<String> {
 /// nothing (net/ethtool/rings.c ethnl_set_rings() and its like), after it has looked whether the caller may and the driver
 /// can.
 pub fn settable(path: &str) -> io::Result<()> {
+    if hashed(path).is_some() {
+        return set(path, &value_at(path)?);
+    }
     let (_, block, _) = parts(path)?;
     if block.set.is_none() {
         return Err(io::ErrorKind::Unsupported.into());
@@ -145,11 +151,22 @@ pub fn settable(path: &str) -> io::Result<()> {
 
 /// Sets the value.
 pub fn set(path: &str, value: &str) -> io::Result<()> {
+    if let Some((device, flow)) = hashed(path) {
+        return hash::set(device, flow, value);
+    }
     let (device, block, name) = parts(path)?;
     let command = block.set.ok_or(io::ErrorKind::Unsupported)?;
     let more = block.attribute(name, value).ok_or(io::ErrorKind::InvalidInput)?;
     let request = Query { device: Some(device.as_bytes()), more, ..Query::all(block.recorded, command) };
     Client::new(&Host::Live, Family::Generic).ask(&request.request(true)?, |_| true).map(drop)
+}
+
+/// Device and kind of flow of `ethtool/eth0/rss-hash/udp4`, which no message but an ioctl sets.
+fn hashed(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix("ethtool/")?.split_once('/').and_then(|(device, rest)| {
+        let (block, flow) = rest.split_once('/')?;
+        (block == hash::BLOCK).then_some((device, flow))
+    })
 }
 
 /// Device, block and name of `ethtool/eth0/rings/rx`.

@@ -10,7 +10,7 @@ use crate::source::netlink::{Client, Dumped, Family, Request, attributes};
 
 /// The request of the first sock_diag (include/uapi/linux/inet_diag.h). It gives both address families in one walk through
 /// the table of connections, which has a place for each that there could be; SOCK_DIAG_BY_FAMILY would need two.
-const TCPDIAG_GETSOCK: u16 = 18;
+pub(super) const TCPDIAG_GETSOCK: u16 = 18;
 // include/net/tcp_states.h
 const SYN_RECV: u8 = 3;
 const TIME_WAIT: u32 = 1 << 6;

@@ -9,7 +9,7 @@ pub static FLAPS: Rule = Rule {
     title: "A network device loses its link",
     explain: "While the link is down every frame is lost, on both ends, and connections wait for their retransmissions. It \
               is the cable, an optic, the other end, or power saving; or somebody set the device down, or changed its \
-              rings or channels: most drivers restart the device for that ('history' shows what this program changed). \
+              rings or channels: most drivers restart the device for that (if it was this program, it says so). \
               The kernel counts the carrier; some drivers also count what the physical link did below it.",
     triggers: &[&CARRIER_DOWN, &EXT_DOWN],
     seen: &[],
@@ -23,6 +23,14 @@ pub static FLAPS: Rule = Rule {
     examples: &[
         Example { what: "down once within ten seconds", severity: Some(Severity::Warning), observed: || down(1, 10.0) },
         Example { what: "down once in a day", severity: Some(Severity::Info), observed: || down(1, 86_400.0) },
+        Example {
+            what: "down once, when this program set the length of the ring",
+            severity: Some(Severity::Info),
+            observed: || {
+                let restarted = [("eth0".into(), "ring.rx".into())].into();
+                Observed { restarted, ..down(1, 10.0) }
+            },
+        },
         Example {
             what: "down once since a boot five hours ago",
             severity: None,
@@ -55,9 +63,14 @@ fn flaps(seen: &Observed, rule: &Rule) -> Vec<Finding> {
         if rare && seen.changes.since_boot {
             return None;
         }
-        let severity = if rare { Severity::Info } else { Severity::Warning };
+        let ours = seen.restarted.get(&device.to_string());
+        let severity = if rare || ours.is_some() { Severity::Info } else { Severity::Warning };
         let words = |count| if count == 1 { "once".into() } else { format!("{count} times") };
-        let why = format!("the link of {device} went down {}, and came up {}", words(times), words(at(&CARRIER_UP)));
+        let mut why =
+            format!("the link of {device} went down {}, and came up {}", words(times), words(at(&CARRIER_UP)));
+        if let Some(setting) = ours {
+            why += &format!("; this program set {setting} meanwhile, for which most drivers restart the device");
+        }
         let mut finding = Finding::new(rule, severity, Scope::Device, 0, why);
         finding.instance = device.clone();
         for counter in [&CARRIER_DOWN, &EXT_DOWN] {

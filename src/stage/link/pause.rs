@@ -3,7 +3,7 @@
 use super::errors::devices;
 use super::knobs::SPEED;
 use super::{NIC_RX_PAUSE, NIC_TX_PAUSE, RX_PAUSE, TX_BYTES, TX_PAUSE};
-use crate::model::{Counter, Example, Finding, Instance, Observed, Rule, Scope, Severity, Threshold};
+use crate::model::{Counter, Example, Finding, Instance, Lasting, Observed, Rule, Scope, Severity, Threshold};
 use crate::stage::ring::{CHANNELS_COMBINED, RING_RX, relieve};
 use crate::stage::softirq;
 
@@ -22,6 +22,11 @@ pub static HOST_SENDS: Rule = Rule {
     thresholds: &[
         Threshold { key: "info_below_per_second", default: 1.0, help: "pause frames/s below which it is noise; own" },
         Threshold {
+            key: "lasting_seconds",
+            default: 3.0,
+            help: "how long it must go on for a warning: window after window, or one that is longer",
+        },
+        Threshold {
             key: "busy_percent",
             default: 70.0,
             help: "softirq time of a CPU, in %, from which on a longer ring only delays the loss; own",
@@ -29,7 +34,25 @@ pub static HOST_SENDS: Rule = Rule {
     ],
     fires: host_sends,
     examples: &[
-        Example { what: "40 pause frames in a second", severity: Some(Severity::Warning), observed: || sent(40) },
+        Example {
+            what: "40 pause frames in a second, after three windows with such",
+            severity: Some(Severity::Warning),
+            observed: || Observed { lasting: Lasting::of("host-sends-pause", &eth0(), 3.0), ..sent(40) },
+        },
+        Example {
+            what: "400 pause frames in ten seconds",
+            severity: Some(Severity::Warning),
+            observed: || {
+                let mut seen = sent(400);
+                seen.changes.seconds = Some(10.0);
+                seen
+            },
+        },
+        Example {
+            what: "40 pause frames in one second: a burst, or the beginning of more",
+            severity: Some(Severity::Info),
+            observed: || sent(40),
+        },
         Example {
             what: "one pause frame in a minute",
             severity: Some(Severity::Info),
@@ -42,7 +65,10 @@ pub static HOST_SENDS: Rule = Rule {
         Example {
             what: "the driver counts the same frames under its own name",
             severity: Some(Severity::Warning),
-            observed: || sent(1).with_at(&NIC_TX_PAUSE, eth0(), 1),
+            observed: || {
+                let lasting = Lasting::of("host-sends-pause", &eth0(), 5.0);
+                Observed { lasting, ..sent(1).with_at(&NIC_TX_PAUSE, eth0(), 1) }
+            },
         },
         Example {
             what: "the switch sends them, not this host",
@@ -69,10 +95,15 @@ fn host_sends(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let finding = |device: &Instance| {
         let frames = most(seen, [&TX_PAUSE, &NIC_TX_PAUSE], device);
         let rare = seen.rate(frames).is_some_and(|rate| rate < noise);
-        let severity = if rare { Severity::Info } else { Severity::Warning };
-        let why = format!(
+        let lasted = seen.lasting.seconds(rule.id, device) + seen.changes.seconds.unwrap_or(0.0);
+        let brief = lasted <= seen.threshold(rule, "lasting_seconds");
+        let severity = if rare || brief { Severity::Info } else { Severity::Warning };
+        let mut why = format!(
             "{device} had no room and sent {frames} pause frames; what the switch dropped meanwhile is not known"
         );
+        if brief && !rare && !seen.changes.since_boot {
+            why += "; whether it goes on, a longer window or several tell: --count 5";
+        }
         let mut finding = Finding::new(rule, severity, Scope::Device, 0, why);
         show(seen, rule, device, noise, &mut finding);
         relieve(seen, rule, device, &mut finding);

@@ -1,13 +1,24 @@
 //! What can be turned at the receive ring. Whoever sets one of these may lose the device for a moment, and with it the
 //! connection that the operator works over.
 
+use super::hash;
 use crate::model::{Knob, Memory, Place, Risk, Scope};
 
 /// Why a device's own settings are dangerous.
 const RESTARTS: &str = "most drivers stop and start the device for it: a second without a link, lost packets, counters \
                         that start anew; the operator's own connection may go over it";
 
-pub static ALL: &[&Knob] = &[&RING_RX, &CHANNELS_COMBINED, &CHANNELS_RX, &RSS_TABLE];
+pub static ALL: &[&Knob] = &[
+    &RING_RX,
+    &CHANNELS_COMBINED,
+    &CHANNELS_RX,
+    &RSS_TABLE,
+    &hash::UDP4,
+    &hash::UDP6,
+    &hash::SYMMETRIC,
+    &hash::NTUPLE,
+    &PCIE_READS,
+];
 
 /// Length of the rings.
 pub static RING_RX: Knob = Knob {
@@ -79,6 +90,25 @@ static RSS_TABLE: Knob = Knob {
     risk: Risk::Medium,
     harm: "packets of a flow may change order at the moment of the change",
     takes_effect: "at once",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "a udev rule",
+};
+
+static PCIE_READS: Knob = Knob {
+    id: "pcie.max_read_request",
+    place: Place::Elsewhere("setpci, or the card's own tool; ASPM: pcie_aspm=off on the kernel's command line"),
+    scope: Scope::Device,
+    unit: "bytes",
+    range: 128..=4096,
+    default: "512",
+    help: "How much the card may ask for at once over PCI Express when it reads descriptors and packets, and whether the \
+           link may sleep in between (ASPM). A card that loses frames while the CPUs are idle may wait for its bus: \
+           outbound_pci_stalled_rd and its like in ethtool -S tell.",
+    formula: "4096 for cards of 25 Gbit/s and more; ASPM off where latency counts",
+    risk: Risk::High,
+    harm: "a wrong register of a card may hang the machine; without ASPM it needs more power",
+    takes_effect: "at once; ASPM at the next boot",
     waits: false,
     memory: Memory::Kernel,
     keep: "a udev rule",

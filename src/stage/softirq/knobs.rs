@@ -2,10 +2,25 @@
 
 use std::ops::RangeInclusive;
 
+use super::elsewhere;
 use crate::model::{Knob, Memory, Place, Risk, Scope};
 
-pub static ALL: &[&Knob] =
-    &[&BUDGET, &BUDGET_USECS, &DEV_WEIGHT, &RX_BIAS, &TX_BIAS, &THREADED, &TSTAMP_PREQUEUE, &BUSY_POLL, &BUSY_READ];
+pub static ALL: &[&Knob] = &[
+    &BUDGET,
+    &BUDGET_USECS,
+    &DEV_WEIGHT,
+    &RX_BIAS,
+    &TX_BIAS,
+    &THREADED,
+    &TSTAMP_PREQUEUE,
+    &BUSY_POLL,
+    &BUSY_READ,
+    &SKB_DEFER_MAX,
+    &elsewhere::IRQ_SUSPEND,
+    &elsewhere::THREADIRQS,
+    &elsewhere::ISOLATED,
+    &elsewhere::POWER,
+];
 
 /// One for the machine, from its own namespace only.
 const fn sysctl(
@@ -147,3 +162,16 @@ static THREADED: Knob = Knob {
     memory: Memory::Kernel,
     keep: "a udev rule",
 };
+
+static SKB_DEFER_MAX: Knob = sysctl(
+    "net.core.skb_defer_max",
+    "packets",
+    0..=65_536,
+    [
+        "64; since 6.0",
+        "How many packets that an application has read are kept to be freed by the CPU that received them, so that the \
+         allocator's locks are not fought over.",
+        "64; 128 to 256 where readers run on other CPUs than the softirq and kfree or slab functions lead a profile",
+        "memory: so many packets for each CPU",
+    ],
+);

@@ -49,6 +49,11 @@ pub static PRUNED: Rule = Rule {
             observed: || full(16_384).with(&PRUNE_CALLED, 1).with(&RCV_COLLAPSED, 43),
         },
         Example {
+            what: "the connection's buffer had room, and was refused memory",
+            severity: None,
+            observed: || full(131_072).with(&PRUNE_CALLED, 9).with(&RCV_COLLAPSED, 4).with(&RCV_Q_DROP, 9),
+        },
+        Example {
             what: "segments merged as they came, with room in the buffer",
             severity: None,
             observed: || Observed::quiet().with(&RCV_COALESCE, 40_000),
@@ -77,7 +82,9 @@ pub fn dropped(seen: &Observed) -> u64 {
 fn pruned(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let (called, collapsed) = (seen.delta(&PRUNE_CALLED), seen.delta(&RCV_COLLAPSED));
     let (pruned, out_of_order) = (seen.delta(&RCV_PRUNED), seen.delta(&OFO_PRUNED));
-    if called == 0 && pruned == 0 && out_of_order == 0 {
+    // Room is made also where memory is refused to a buffer that has room: tcp-receive-queue-drops tells of that.
+    let refused = pruned == 0 && seen.delta_of(&[&RCV_Q_DROP, &OFO_DROP]) > 0;
+    if out_of_order == 0 && (refused || called == 0 && pruned == 0) {
         return Vec::new();
     }
     let critical = seen.threshold(rule, "critical_per_second");

@@ -1,7 +1,7 @@
 //! Segments that found no memory although their connection's buffer has room, or that came into a closed window.
 
 use super::buffer::victims;
-use super::{OFO_DROP, RCV_PRUNED, RCV_Q_DROP, ZERO_WINDOW_DROP, prune};
+use super::{BEYOND_WINDOW, OFO_DROP, RCV_PRUNED, RCV_Q_DROP, ZERO_WINDOW_DROP, prune};
 use crate::model::{
     Connection, Connections, Counter, Example, Finding, Instance, Observed, Rule, Scope, Severity, Sockets, Threshold,
 };
@@ -14,9 +14,10 @@ pub static DROPS: Rule = Rule {
               a container what its memory limit allows; segments are then dropped although the connection's own buffer has \
               room (TCPRcvQDrop, TCPOFODrop), and sent again. What was dropped because the buffer itself was full is \
               tcp-receive-pruned and not said again here. The peer: it sent into a window that we had closed \
-              (TCPZeroWindowDrop). A byte now and then is how some systems ask whether the window is open again: normal as \
-              long as the application here does not read.",
-    triggers: &[&RCV_Q_DROP, &OFO_DROP, &ZERO_WINDOW_DROP],
+              (TCPZeroWindowDrop; where BeyondWindow is counted, since 6.18, it takes its place, also for what exceeds a \
+              window that is open). A byte now and then is how some systems ask whether the window is open again: normal \
+              as long as the application here does not read.",
+    triggers: &[&RCV_Q_DROP, &OFO_DROP, &ZERO_WINDOW_DROP, &BEYOND_WINDOW],
     seen: &[],
     knobs: &[&pressure::TCP_MEM_LIMIT],
     thresholds: &[Threshold { key: "warning_per_second", default: 1.0, help: "segments/s; own: below, a remark" }],
@@ -47,6 +48,11 @@ pub static DROPS: Rule = Rule {
             },
         },
         Example {
+            what: "90 segments ended beyond the window: how many of them were kept is not counted",
+            severity: Some(Severity::Info),
+            observed: || dropping(90).with(&BEYOND_WINDOW, 90),
+        },
+        Example {
             what: "all were dropped because the connection's own buffer was full",
             severity: None,
             observed: || dropping(50).with(&RCV_Q_DROP, 50).with(&RCV_PRUNED, 50),
@@ -60,6 +66,9 @@ fn dropping(lost: u64) -> Observed {
     let sockets = Some(Sockets { connections: Some(connections), ..Sockets::default() });
     Observed { sockets, ..Observed::quiet().with_setting("net/ipv4/tcp_mem", "500 700 1000") }
 }
+
+const NOT_READ: &str = "the application does not read, and its peers do not wait, or ask whether they may go on: the \
+                        application's reader is what must be mended";
 
 fn drops(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let memory = seen.delta_of(&[&RCV_Q_DROP, &OFO_DROP]).saturating_sub(prune::dropped(seen));
@@ -99,11 +108,17 @@ fn drops(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     if closed > 0 {
         let mut finding = found(closed, &[&ZERO_WINDOW_DROP]);
         finding.why = "senders went on although the window that we offered was closed".into();
-        finding.no_setting_helps = Some(
-            "the application does not read, and its peers do not wait, or ask whether they may go on: the application's \
-             reader is what must be mended"
-                .into(),
-        );
+        finding.no_setting_helps = Some(NOT_READ.into());
+        findings.push(finding);
+    }
+    let beyond = seen.delta(&BEYOND_WINDOW);
+    if beyond > 0 {
+        // Kept if nothing waits to be read, else dropped (net/ipv4/tcp_input.c tcp_sequence()).
+        let mut finding = found(beyond, &[&BEYOND_WINDOW]);
+        (finding.lost, finding.severity) = (0, Severity::Info);
+        finding.why =
+            format!("{beyond} segments ended beyond the window that was offered, or came while it was closed");
+        finding.no_setting_helps = Some(NOT_READ.into());
         findings.push(finding);
     }
     findings

@@ -105,7 +105,7 @@ pub static SHRINK_WINDOW: Knob = Knob {
 
 pub static WINDOW_CLAMP: Knob = Knob {
     id: "TCP_WINDOW_CLAMP",
-    place: Place::Application,
+    place: Place::APPLICATION,
     scope: Scope::Application,
     keep: "the application's configuration",
     unit: "bytes",

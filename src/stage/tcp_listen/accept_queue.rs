@@ -277,7 +277,7 @@ pub static SOMAXCONN: Knob = Knob {
 
 pub static LISTEN_BACKLOG: Knob = Knob {
     id: "listen.backlog",
-    place: Place::Application,
+    place: Place::APPLICATION,
     scope: Scope::Application,
     unit: "connections",
     range: 1..=65_535,

@@ -178,7 +178,7 @@ pub static UDP_MEM_LIMIT: Knob = Knob {
     keep: "sysctl.d",
 };
 
-pub static RMEM_MIN: Knob = Knob {
+const RMEM_MIN_BASE: Knob = Knob {
     id: "net.ipv4.udp_rmem_min",
     place: Place::Sysctl,
     scope: Scope::Netns,
@@ -186,7 +186,7 @@ pub static RMEM_MIN: Knob = Knob {
     range: 2304..=1_073_741_823,
     default: "4096",
     help: "What each UDP socket may have in its receive queue although UDP as a whole is above its limit \
-           (__sk_mem_raise_allocated() in net/core/sock.c). Its neighbour udp_wmem_min has no effect.",
+           (__sk_mem_raise_allocated() in net/core/sock.c).",
     formula: "8192 to 16384 where many small sockets must live beside a few greedy ones",
     risk: Risk::Low,
     harm: "memory beyond net.ipv4.udp_mem, so much for each socket",
@@ -194,4 +194,16 @@ pub static RMEM_MIN: Knob = Knob {
     waits: false,
     memory: Memory::Udp,
     keep: "sysctl.d",
+};
+
+pub static RMEM_MIN: Knob = RMEM_MIN_BASE;
+
+pub static WMEM_MIN: Knob = Knob {
+    id: "net.ipv4.udp_wmem_min",
+    help: "Nothing: the kernel keeps the value and never uses it.",
+    formula: "leave it",
+    risk: Risk::Low,
+    harm: "none",
+    takes_effect: "never",
+    ..RMEM_MIN_BASE
 };

@@ -216,7 +216,7 @@ pub static RMEM_MAX: Knob = Knob {
 
 pub static SO_RCVBUF: Knob = Knob {
     id: "SO_RCVBUF",
-    place: Place::Application,
+    place: Place::APPLICATION,
     scope: Scope::Application,
     unit: "bytes",
     range: 1..=1_073_741_823,

@@ -3,15 +3,15 @@
 //! Oracle: datagrams sent less datagrams read.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
 use super::{attached, valid};
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, again};
+use crate::cgroup::Cgroup;
 use crate::lab::{Family, Lab};
-use crate::need::{MEMORY_CGROUPS, Need};
+use crate::need::Need;
 use crate::observe::inside;
 use crate::report::{Finding, Report};
 use crate::tool;
@@ -75,31 +75,6 @@ fn firewall(family: Family, window: Duration) -> Outcome {
     checks.done(&report)
 }
 
-/// A memory cgroup of our own, gone again whatever happens.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new(tcp_bytes: u32) -> Outcome<Self> {
-        let cgroup = Self(PathBuf::from(format!("{MEMORY_CGROUPS}/nsdf-{}.service", std::process::id())));
-        std::fs::create_dir(&cgroup.0)?;
-        std::fs::write(cgroup.0.join("memory.kmem.tcp.limit_in_bytes"), tcp_bytes.to_string())?;
-        Ok(cgroup)
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // Empty only once the process in it is reaped.
-        for _ in 0..50 {
-            if std::fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            sleep(Duration::from_millis(20));
-        }
-        eprintln!("{} is still there", self.0.display());
-    }
-}
-
 /// A server in a cgroup that allows it 16 KiB of TCP memory reads what a client sends.
 ///
 /// Oracle: the cgroup's own memory.kmem.tcp.max_usage_in_bytes, which reaches the limit where memory was refused (what
@@ -111,7 +86,7 @@ fn cgroup_limit(window: Duration) -> Outcome {
     let cgroup = Cgroup::new(TCP_BYTES)?;
     let local = Family::V4.server(OPEN).to_string();
     let mut server = Actor::start(&lab.server, "nsd-server", "tcp-server", &[&local, "16"])?;
-    std::fs::write(cgroup.0.join("cgroup.procs"), server.pid().to_string())?;
+    cgroup.take(server.pid())?;
     let mut client = Actor::start(&lab.client, "nsd-client", "tcp-client", &[])?;
     let (report, ()) = rx(&lab, window, || {
         server.tell("sink")?;
@@ -119,10 +94,10 @@ fn cgroup_limit(window: Duration) -> Outcome {
         sleep(Duration::from_millis(500));
         Ok(())
     })?;
-    let most = std::fs::read_to_string(cgroup.0.join("memory.kmem.tcp.max_usage_in_bytes"))?;
+    let most = cgroup.most()?;
     drop((server, client));
-    if most.trim().parse::<u32>()? < TCP_BYTES {
-        return again(format_args!("the cgroup refused nothing: it used {} bytes at most", most.trim()));
+    if most < TCP_BYTES.into() {
+        return again(format_args!("the cgroup refused nothing: it used {most} bytes at most"));
     }
     let mut checks = Checks::default();
     let all = report.findings("socket-memory-cgroup-limit");

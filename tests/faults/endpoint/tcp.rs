@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Orders: `accept` (all that wait; answers with how many), `close` (all that were accepted), `sink` (accepts one and reads
 /// it to its end; answers with the bytes), `read` (what there is on all that were accepted; answers with the bytes),
 /// `shrink BYTES` (their receive buffers, and those of
-/// later ones), `hold MS` (keeps the first one's socket in a recv() for so long).
+/// later ones), `hold MS` (keeps the first one's socket in a recv() for so long), `numbers` (of the first one: the sequence
+/// number that it sends next in the upper half, the one that it expects in the lower), `port` (of its peer).
 pub fn server(args: &[String]) -> io::Result<()> {
     let [address, backlog] = args else { return Err(bad("tcp-server")) };
     let address: SocketAddr = number(Some(address))?;
@@ -49,6 +50,11 @@ pub fn server(args: &[String]) -> io::Result<()> {
                     listener.set_nonblocking(false)?;
                     done(sink(&listener.accept()?.0)?)?;
                 }
+                "numbers" => done(numbers(open.first().ok_or_else(|| bad("nothing was accepted"))?)?)?,
+                "port" => match open.first().map(TcpStream::peer_addr) {
+                    Some(peer) => done(peer?.port().into())?,
+                    None => return Err(bad("nothing was accepted")),
+                },
                 "read" => done(open.iter().map(take).sum::<io::Result<u64>>()?)?,
                 order => match order.split_once(' ') {
                     Some(("shrink", bytes)) => {
@@ -70,6 +76,41 @@ pub fn server(args: &[String]) -> io::Result<()> {
             Event::Readable | Event::Nothing => {}
         }
     }
+}
+
+/// Sequence numbers, as the kernel tells them to who wants to move a connection elsewhere (tcp(7) does not have it;
+/// net/ipv4/tcp.c, TCP_REPAIR).
+fn numbers(stream: &TcpStream) -> io::Result<u64> {
+    // include/uapi/linux/tcp.h
+    const ON: libc::c_int = 1;
+    const OFF_WITHOUT_PROBE: libc::c_int = -1;
+    const RECEIVES: libc::c_int = 1;
+    const SENDS: libc::c_int = 2;
+    let set = |option: libc::c_int, value: libc::c_int| {
+        // SAFETY: the value is an int, as long as is said.
+        let result =
+            unsafe { libc::setsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, option, (&raw const value).cast(), 4) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    let next = |queue: libc::c_int| {
+        set(libc::TCP_REPAIR_QUEUE, queue)?;
+        let (mut value, mut length) = (0_u32, 4);
+        // SAFETY: there is room for the four bytes that are asked for.
+        let result = unsafe {
+            libc::getsockopt(
+                stream.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_QUEUE_SEQ,
+                (&raw mut value).cast(),
+                &raw mut length,
+            )
+        };
+        if result == 0 { Ok(u64::from(value)) } else { Err(io::Error::last_os_error()) }
+    };
+    set(libc::TCP_REPAIR, ON)?;
+    let numbers = next(SENDS).and_then(|sends| Ok(sends << 32 | next(RECEIVES)?));
+    set(libc::TCP_REPAIR, OFF_WITHOUT_PROBE)?;
+    numbers
 }
 
 /// Reads what there is.

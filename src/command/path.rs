@@ -1,7 +1,8 @@
-//! `rx`: the report on the receive path.
+//! `rx` and `tx`: the report on a path of packets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,12 +10,12 @@ use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
 use super::live::Live;
 use super::probing::{Probing, Seen, explained, uncounted};
-use crate::cli::{Format, Probes, RxArgs};
+use crate::cli::{Format, PathArgs, Probes};
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
 use crate::ledger;
 use crate::model::{
-    Changes, Finding, Instance, Knob, Observed, PathMtu, Probed, Scope, Settings, Severity, SourceStatus,
+    Changes, Finding, Instance, Knob, Lasting, Observed, PathMtu, Probed, Scope, Settings, Severity, SourceStatus,
 };
 use crate::observe::{Observer, Window};
 use crate::render::{self, Look};
@@ -22,16 +23,17 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
 use crate::source::{Host, groups, inventory, owner, path_mtu, settings, text};
-use crate::stage::{RECEIVE, read};
+use crate::stage::{RECEIVE, Way, link, read};
+use crate::tune::{journal, recent};
 
-/// Watches the receive path and reports on it, once or window after window.
-pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
+/// Watches one way and reports on it, once or window after window.
+pub fn run(way: Way, args: &PathArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Result<u8, Error> {
     if args.probes == Probes::On && (args.root.is_some() || args.interval.is_zero()) {
         return Err(Error::usage("probes see what happens from now on: not a recording, nor the time since boot")
             .hint("leave --probes on away, or look at a window of this host"));
     }
     let hosts = args.hosts()?;
-    let run = Run::new(args, stop)?;
+    let run = Run::new(way, args, stop)?;
     let worst = run.place.inside(|| run.windows(args, &hosts, out)).flatten()?;
     Ok(match (args.check, worst) {
         _ if stop.load(Ordering::Relaxed) => EXIT_INTERRUPTED,
@@ -42,6 +44,7 @@ pub fn run(args: &RxArgs, out: &mut (dyn Write + Send), stop: &AtomicBool) -> Re
 
 /// Where to look, and what not to show.
 pub(super) struct Run<'a> {
+    way: Way,
     pub stop: &'a AtomicBool,
     ignored: Ignored,
     thresholds: BTreeMap<(String, String), f64>,
@@ -54,26 +57,30 @@ pub(super) struct Run<'a> {
     pub home: Place,
     /// The namespace that is looked at.
     pub place: Place,
+    /// Where this program writes down what it changes.
+    journal: &'a Path,
 }
 
 impl<'a> Run<'a> {
     /// Finds all that the arguments name.
-    pub fn new(args: &'a RxArgs, stop: &'a AtomicBool) -> Result<Self, Error> {
+    pub fn new(way: Way, args: &'a PathArgs, stop: &'a AtomicBool) -> Result<Self, Error> {
         Ok(Run {
             ignored: Ignored::new(&args.ignore)?,
             thresholds: args.thresholds.as_deref().map_or_else(|| Ok(BTreeMap::new()), thresholds)?,
             device: args.dev.clone(),
-            format: args.format(),
+            format: args.show.format(),
             probes: args.probes,
-            ..Run::at(args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
+            journal: &args.change.state_dir,
+            ..Run::at(way, args.netns.as_deref().map_or_else(|| Ok(Place::here()), Place::find)?, stop)
         })
     }
 
     /// Everything there, with the usual limits.
-    pub fn at(place: Place, stop: &'a AtomicBool) -> Self {
+    pub fn at(way: Way, place: Place, stop: &'a AtomicBool) -> Self {
         let (ignored, thresholds) = (Ignored::none(), BTreeMap::new());
         let (home, format, probes) = (Place::here_pinned(), Format::Table, Probes::Auto);
-        Run { stop, ignored, thresholds, device: None, format, probes, home, place }
+        let journal = Path::new(journal::DEFAULT);
+        Run { way, stop, ignored, thresholds, device: None, format, probes, home, place, journal }
     }
 
     /// One window of this host.
@@ -85,13 +92,13 @@ impl<'a> Run<'a> {
             let bar = Bar::new(self.format, interval);
             let (_, window) = observer.watch(&first, interval, self.stop, |share| bar.show(share));
             bar.clear();
-            self.report(&Host::Live, window, probing.window())
+            self.report(&Host::Live, window, probing.window(), Lasting::default())
         };
         self.place.inside(watch).flatten()
     }
 }
 
-impl RxArgs {
+impl PathArgs {
     /// Where to read: this host, or the samples of a recording, of which there is one at least.
     pub(super) fn hosts(&self) -> Result<Vec<Host>, Error> {
         self.root.as_deref().map_or_else(|| Ok(vec![Host::Live]), Host::recorded)
@@ -106,17 +113,22 @@ impl Run<'_> {
             [_, after] => (after, observer.between(after.clone(), wait)),
             _ => (&hosts[0], observer.since_boot()),
         };
-        self.report(host, window, Seen::default())
+        self.report(host, window, Seen::default(), Lasting::default())
     }
 
     /// Reports on window after window; returns the worst severity found. Runs inside the observed namespace.
-    fn windows(&self, args: &RxArgs, hosts: &[Host], out: &mut (dyn Write + Send)) -> Result<Option<Severity>, Error> {
+    fn windows(
+        &self,
+        args: &PathArgs,
+        hosts: &[Host],
+        out: &mut (dyn Write + Send),
+    ) -> Result<Option<Severity>, Error> {
         let host = hosts.last().unwrap_or(&Host::Live);
         let mut worst = None;
-        let mut live = Live::begin(args.watch).map_err(Error::output)?;
+        let mut live = Live::begin(args.show.watch).map_err(Error::output)?;
         let mut show = |report: Report| -> Result<(), Error> {
             worst = worst.max(report.findings.iter().map(|finding| finding.severity).max());
-            let look = Look { format: args.format(), verbose: args.verbose };
+            let look = Look { format: args.show.format(), verbose: args.verbose };
             live.show(out, |out| render::write(&report, look, out)).map_err(Error::output)
         };
         if args.interval.is_zero() || host.is_recorded() {
@@ -125,12 +137,14 @@ impl Run<'_> {
             let mut observer = Observer::new(Host::Live);
             let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
-            let mut windows = 0;
-            while !self.stop.load(Ordering::Relaxed) && (args.windows() == 0 || windows < args.windows()) {
+            let (mut windows, mut lasting) = (0, Lasting::default());
+            while !self.stop.load(Ordering::Relaxed) && (args.show.windows() == 0 || windows < args.show.windows()) {
                 let bar = Bar::new(self.format, args.interval);
                 let (last, window) = observer.watch(&first, args.interval, self.stop, |share| bar.show(share));
                 bar.clear();
-                show(self.report(host, window, probing.window())?)?;
+                let report = self.report(host, window, probing.window(), lasting.clone())?;
+                lasting.follow(&report.findings, report.window_seconds.unwrap_or(0.0));
+                show(report)?;
                 first = last;
                 windows += 1;
             }
@@ -139,8 +153,9 @@ impl Run<'_> {
         Ok(worst)
     }
 
-    /// What one window says.
-    fn report(&self, host: &Host, window: Window, seen: Seen) -> Result<Report, Error> {
+    /// What one window says, after others that found what `lasting` tells.
+    fn report(&self, host: &Host, window: Window, seen: Seen, lasting: Lasting) -> Result<Report, Error> {
+        let stages = self.way.stages();
         let Window { mut changes, sockets, mut sources } = window;
         if let Some(device) = &self.device {
             only_device(&mut changes, device)?;
@@ -154,17 +169,28 @@ impl Run<'_> {
             ..Probed::default()
         });
         let mut uncounted = uncounted(probed.as_ref());
-        let solved = (!changes.since_boot).then(|| ledger::solve(RECEIVE, &changes, sockets.as_ref(), &mut uncounted));
+        let balances = !changes.since_boot && self.way != Way::Send;
+        let solved = balances.then(|| ledger::solve(RECEIVE, &changes, sockets.as_ref(), &mut uncounted));
         let (ledger, totals) = solved.unzip();
         if let Some(probed) = &mut probed {
             probed.explained = explained(&uncounted);
         }
-        let settings = self.settings(host, &wanted_knobs(RECEIVE, &changes, sockets.as_ref(), probed.as_ref()));
+        let settings = self.settings(host, &wanted_knobs(&stages, &changes, sockets.as_ref(), probed.as_ref()));
         let path_mtus = path_mtus(host, &changes, &mut sources);
+        if self.way == Way::Send {
+            // Whoever reads the document must not take silence for health.
+            sources.push(SourceStatus {
+                name: "neighbours, qdiscs and drivers".into(),
+                ok: false,
+                reason: Some("not looked at on the send path yet".into()),
+                microseconds: 0,
+            });
+        }
         let thresholds = self.thresholds.clone();
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
         let unexplained = missing(ledger.as_deref().unwrap_or_default());
         let hidden = if changes.since_boot { Vec::new() } else { inventory::hidden(host) };
+        let restarted = self.restarted(host, &changes);
         let seen = Observed {
             changes,
             sockets,
@@ -175,15 +201,21 @@ impl Run<'_> {
             path_mtus,
             unexplained,
             hidden,
+            lasting,
+            restarted,
             layout: None,
         };
-        let mut findings = diagnose(RECEIVE, &seen);
+        let mut findings = diagnose(&stages, &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));
         let cpus = seen.changes.table(&groups::CPU).map(|table| table.rows.len()).filter(|cpus| *cpus > 0);
         Ok(Report {
             schema: SCHEMA,
-            kind: Verb::Rx,
+            kind: match self.way {
+                Way::Receive => Verb::Rx,
+                Way::Send => Verb::Tx,
+                Way::Both => Verb::Tune,
+            },
             tool_version: env!("CARGO_PKG_VERSION"),
             host: name(host, "proc/sys/kernel/hostname"),
             kernel: name(host, "proc/sys/kernel/osrelease"),
@@ -195,7 +227,7 @@ impl Run<'_> {
             netns: host.notes().map_or_else(|| Some(self.netns()), recorded_netns),
             totals,
             ledger,
-            stages: stage_counters(RECEIVE, &seen.changes),
+            stages: stage_counters(&stages, &seen.changes),
             findings,
             drop_totals: drops.as_ref().map(|seen| seen.totals),
             incidents: drops.as_ref().map(|seen| seen.incidents.clone()),
@@ -218,6 +250,15 @@ impl Run<'_> {
             settings.extend(self.home.inside(|| read(&machine)).unwrap_or_default());
         }
         settings
+    }
+
+    /// Devices that this program itself restarted in the window, if one lost its link.
+    fn restarted(&self, host: &Host, changes: &Changes) -> BTreeMap<String, String> {
+        let down = changes.delta_of(&[&link::CARRIER_DOWN, &link::EXT_DOWN]) > 0;
+        match changes.seconds.filter(|_| down && !changes.since_boot && !host.is_recorded()) {
+            Some(seconds) => recent::restarted(self.journal, seconds),
+            None => BTreeMap::new(),
+        }
     }
 
     fn netns(&self) -> Netns {
@@ -250,7 +291,7 @@ fn path_mtus(host: &Host, changes: &Changes, sources: &mut Vec<SourceStatus>) ->
 }
 
 /// The namespace that a recording was made in, if it says so.
-fn recorded_netns(notes: &Notes) -> Option<Netns> {
+pub(super) fn recorded_netns(notes: &Notes) -> Option<Netns> {
     let id = Some(text::printable(notes.netns.as_ref()?.as_bytes()));
     let name = notes.netns_name.as_ref().map(|name| text::printable(name.as_bytes()));
     Some(Netns { id, cookie: None, name })
@@ -259,15 +300,16 @@ fn recorded_netns(notes: &Notes) -> Option<Netns> {
 /// Leaves only the rows of one device.
 fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
     let is = |instance: &Instance| matches!(instance, Instance::Device { device: name } if name == device);
-    let names = || {
-        changes.tables.iter().flat_map(|table| &table.rows).filter_map(|row| match &row.instance {
-            Instance::Device { device } => Some(device.clone()),
-            _ => None,
-        })
-    };
-    if !names().any(|name| name == device) {
-        let near = near_misses(device, names());
-        let there: Vec<String> = if near.is_empty() { names().take(8).collect() } else { near };
+    let rows = changes.tables.iter().flat_map(|table| &table.rows);
+    let names = rows.filter_map(|row| match &row.instance {
+        Instance::Device { device } => Some(device.clone()),
+        _ => None,
+    });
+    // Each stands in several tables.
+    let names: BTreeSet<String> = names.collect();
+    if !names.contains(device) {
+        let near = near_misses(device, names.iter().cloned());
+        let there: Vec<String> = if near.is_empty() { names.into_iter().take(8).collect() } else { near };
         let hint =
             if there.is_empty() { "no device could be read".into() } else { format!("there is {}", there.join(", ")) };
         return Err(Error::usage(format!("there is no device '{device}' here")).hint(hint));

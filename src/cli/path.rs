@@ -1,4 +1,4 @@
-//! What may be typed behind `rx` and `tune`.
+//! What may be typed behind `rx`, `tx` and `tune`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,36 +6,24 @@ use std::time::Duration;
 use clap::Args;
 
 use super::value::parse_interval;
-use super::{ChangeArgs, Color, Format, Probes};
+use super::{ChangeArgs, Color, Probes, ShowArgs};
 use crate::model::Severity;
 
-/// Report on the receive path.
+/// Report on a path of packets.
 #[derive(Debug, Args)]
-pub struct RxArgs {
+pub struct PathArgs {
     /// Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     pub interval: Duration,
-    /// How many windows, one after the other; 0 is without end
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
-    pub count: u64,
-    /// A live screen: window after window in the same place, until it is interrupted
-    #[arg(long, conflicts_with_all = ["count", "output", "json", "jsonl", "root"])]
-    pub watch: bool,
+    /// How many windows, and how each is shown
+    #[command(flatten)]
+    pub show: ShowArgs,
     /// Of the devices, show only this one
     #[arg(long, value_name = "DEVICE")]
     pub dev: Option<String>,
     /// Look at this network namespace: a name that 'ip netns' knows, a path, or pid:N
     #[arg(long, value_name = "NAME|PATH|pid:N")]
     pub netns: Option<String>,
-    /// How to show it
-    #[arg(short, long, value_enum, default_value_t = Format::Table, conflicts_with_all = ["json", "jsonl"])]
-    pub output: Format,
-    /// One JSON document, the same as --output json
-    #[arg(long, conflicts_with = "jsonl")]
-    pub json: bool,
-    /// A JSON document a line and window, the same as --output jsonl
-    #[arg(long)]
-    pub jsonl: bool,
     /// Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/
     #[arg(long, value_name = "DIR", conflicts_with = "netns")]
     pub root: Option<PathBuf>,
@@ -63,23 +51,9 @@ pub struct RxArgs {
     pub change: ChangeArgs,
 }
 
-impl RxArgs {
-    /// How many windows; 0 is without end.
-    pub fn windows(&self) -> u64 {
-        if self.watch { 0 } else { self.count }
-    }
-
+impl PathArgs {
     /// True if a plan is wanted, or a change.
     pub fn plans(&self) -> bool {
         self.change.dry_run || self.change.apply.is_some()
-    }
-
-    /// The format, however it was asked for.
-    pub fn format(&self) -> Format {
-        match (self.json, self.jsonl) {
-            (true, _) => Format::Json,
-            (_, true) => Format::Jsonl,
-            _ => self.output,
-        }
     }
 }

@@ -1,0 +1,70 @@
+//! T4, IP output: packets get a route, pass the firewall, and are cut to the size of the link.
+
+mod fragments;
+mod icmp;
+mod route;
+
+use crate::counters;
+use crate::model::{Stage, Unit};
+use crate::source::groups::{ICMP, ICMP6, IP, IP_EXT, IP6};
+
+counters! {
+    /// Packets that were dropped on their way out for want of memory, or that a rule of the firewall or a queue below
+    /// refused. net/ipv4/ip_output.c ip_send_skb().
+    OUT_DISCARDS = IP.total("OutDiscards", Unit::Packets);
+    /// The same over IPv6. net/ipv6/ip6_output.c ip6_send_skb().
+    OUT6_DISCARDS = IP6.total("OutDiscards", Unit::Packets);
+    /// Packets that were cut into fragments. net/ipv4/ip_output.c ip_do_fragment().
+    FRAG_OKS = IP.total("FragOKs", Unit::Packets);
+    /// Fragments that were made of them. net/ipv4/ip_output.c ip_do_fragment().
+    FRAG_CREATES = IP.total("FragCreates", Unit::Fragments);
+    /// Packets over IPv6 that were cut into fragments: only by their sender, never on the way. net/ipv6/ip6_output.c
+    /// ip6_fragment().
+    FRAG6_OKS = IP6.total("FragOKs", Unit::Packets);
+    /// Packets over IPv6 that would have had to be cut and could not be. net/ipv6/ip6_output.c ip6_fragment().
+    FRAG6_FAILS = IP6.total("FragFails", Unit::Packets);
+    /// Fragments that were made of IPv6 packets. net/ipv6/ip6_output.c ip6_fragment().
+    FRAG6_CREATES = IP6.total("FragCreates", Unit::Fragments);
+    /// Bytes sent over IPv4, headers included. net/ipv4/ip_output.c ip_finish_output2().
+    OUT_OCTETS = IP_EXT.total("OutOctets", Unit::Bytes);
+    /// Bytes sent over IPv6, headers included. net/ipv6/ip6_output.c ip6_finish_output2().
+    OUT6_OCTETS = IP6.total("OutOctets", Unit::Bytes);
+    /// Multicast packets sent. net/ipv4/ip_output.c ip_finish_output2().
+    OUT_MCAST_PKTS = IP_EXT.total("OutMcastPkts", Unit::Packets);
+    /// Broadcast packets sent. net/ipv4/ip_output.c ip_finish_output2().
+    OUT_BCAST_PKTS = IP_EXT.total("OutBcastPkts", Unit::Packets);
+    /// Multicast packets sent over IPv6. net/ipv6/ip6_output.c ip6_finish_output2().
+    OUT6_MCAST_PKTS = IP6.total("OutMcastPkts", Unit::Packets);
+    /// ICMP messages sent. net/ipv4/icmp.c icmp_out_count().
+    ICMP_OUT_MSGS = ICMP.total("OutMsgs", Unit::Messages);
+    /// ICMP messages that could not be sent. net/ipv4/icmp.c icmp_push_reply().
+    ICMP_OUT_ERRORS = ICMP.total("OutErrors", Unit::Messages);
+    /// ICMP errors not sent because this host sends too many in all, since 6.2. net/ipv4/icmp.c icmpv4_global_allow().
+    ICMP_OUT_RATE_LIMIT_GLOBAL = ICMP.total("OutRateLimitGlobal", Unit::Messages);
+    /// ICMP errors not sent because their receiver got one a moment ago, since 6.2. net/ipv4/icmp.c
+    /// icmpv4_xrlim_allow().
+    ICMP_OUT_RATE_LIMIT_HOST = ICMP.total("OutRateLimitHost", Unit::Messages);
+    /// ICMPv6 messages sent. net/ipv6/icmp.c icmpv6_push_pending_frames().
+    ICMP6_OUT_MSGS = ICMP6.total("OutMsgs", Unit::Messages);
+    /// ICMPv6 messages that could not be sent. net/ipv6/icmp.c icmpv6_push_pending_frames().
+    ICMP6_OUT_ERRORS = ICMP6.total("OutErrors", Unit::Messages);
+    /// ICMPv6 errors not sent because their receiver got one a moment ago, since 6.2. net/ipv6/icmp.c
+    /// icmpv6_xrlim_allow().
+    ICMP6_OUT_RATE_LIMIT_HOST = ICMP6.total("OutRateLimitHost", Unit::Messages);
+}
+
+/// T4.
+pub static STAGE: Stage = Stage {
+    id: "ip_out",
+    title: "IP output",
+    explain: "A packet needs a route, passes the firewall's OUTPUT and POSTROUTING rules and the BPF programs of its sender's \
+              cgroup, and is cut into fragments if it is larger than the link's MTU and may be cut. Without a route the \
+              application gets an error, and nothing is sent.",
+    chapter: include_str!("chapter/ip_out.md"),
+    fed_by: None,
+    queues_in_sockets: false,
+    counters: COUNTERS,
+    rules: &[&route::NO_ROUTE, &fragments::FRAGMENTING, &icmp::SUPPRESSED],
+    reasons: &[],
+    knobs: &[],
+};
