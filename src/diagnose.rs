@@ -1,16 +1,17 @@
 //! Runs every rule over what was observed.
 
-use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Place, Probed, Rule, Severity, Sockets, Stage};
+use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Place, Probed, Rule, Severity, Sockets};
+use crate::stage::Rules;
 
 /// The settings that the rules need to look at this time: those of rules whose counters moved. On a quiet host none.
 /// Since boot none below /sys: those say which CPU works when, and a sum over days does not tell who was busy then.
 pub fn wanted_knobs(
-    stages: &[&'static Stage],
+    rules: &[Rules],
     changes: &Changes,
     sockets: Option<&Sockets>,
     probed: Option<&Probed>,
 ) -> Vec<&'static Knob> {
-    let rules = stages.iter().flat_map(|stage| stage.rules).filter(|rule| triggered(rule, changes, sockets, probed));
+    let rules = rules.iter().flat_map(|(_, rules)| *rules).filter(|rule| triggered(rule, changes, sockets, probed));
     let knobs = rules.flat_map(|rule| rule.knobs).copied();
     knobs
         .filter(|knob| {
@@ -19,16 +20,8 @@ pub fn wanted_knobs(
         .collect()
 }
 
-/// All findings of the stages' rules, the worst first.
-pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
-    diagnose_with(stages.iter().map(|stage| (*stage, stage.rules)), seen)
-}
-
-/// All findings of these rules, each list with its stage, the worst first.
-pub fn diagnose_with<'r>(
-    rules: impl Iterator<Item = (&'static Stage, &'r [&'static Rule])>,
-    seen: &Observed,
-) -> Vec<Finding> {
+/// All findings of these rules, the worst first.
+pub fn diagnose(rules: &[Rules], seen: &Observed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for (stage, rules) in rules {
         let looks = |rule: &&&Rule| triggered(rule, &seen.changes, seen.sockets.as_ref(), seen.probed.as_ref());
@@ -64,14 +57,14 @@ fn triggered(rule: &Rule, changes: &Changes, sockets: Option<&Sockets>, probed: 
 mod tests {
     use super::wanted_knobs;
     use crate::model::{Changes, Finding, Instance, Lasting, Observed, Place, Scope, Severity};
-    use crate::stage::{RECEIVE, backlog, rules};
+    use crate::stage::{Way, backlog, rules};
 
     #[test]
     fn settings_below_sys_are_read_for_a_window_only() {
         let lossy = Observed::quiet().with_at(&backlog::DROPPED, Instance::Cpu { cpu: 1 }, 3);
         let mut changes = lossy.changes;
         let below_sys = |changes: &Changes| {
-            let knobs = wanted_knobs(RECEIVE, changes, None, None);
+            let knobs = wanted_knobs(&Way::Receive.rules(), changes, None, None);
             assert!(!knobs.is_empty());
             knobs.iter().any(|knob| matches!(knob.place, Place::Sysfs(_)))
         };

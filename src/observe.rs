@@ -43,12 +43,27 @@ pub struct Observer {
     complete: Option<Duration>,
     /// What did not answer in time.
     slow: BTreeSet<String>,
+    /// Whether what counts by queue only is read as well.
+    queues: bool,
 }
 
 impl Observer {
     /// An observer of `host`.
     pub fn new(host: Host) -> Self {
-        Observer { host, clock: Instant::now(), bytes: Vec::new(), complete: None, slow: BTreeSet::new() }
+        Observer {
+            host,
+            clock: Instant::now(),
+            bytes: Vec::new(),
+            complete: None,
+            slow: BTreeSet::new(),
+            queues: false,
+        }
+    }
+
+    /// The same, for who wants to know which queue does what: it reads what counts by queue only as well.
+    pub fn by_queue(mut self) -> Self {
+        self.queues = true;
+        self
     }
 
     /// Everything, as it is at the start of a window.
@@ -65,7 +80,7 @@ impl Observer {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
         // Other threads wait for the kernel's rtnl lock while this one reads the files.
-        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow));
+        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow, self.queues));
         for door in DOORS {
             self.open(door, &mut online, &mut snapshot);
         }

@@ -285,15 +285,7 @@ fn value_of(change: Grown, changes: &Changes) -> Value {
 impl Report {
     /// How many findings there are of each severity, the worst first, as words.
     pub fn summary(&self) -> String {
-        use crate::model::Severity::{Critical, Info, Warning};
-        let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
-        let parts: Vec<String> = [(Critical, "critical"), (Warning, "warning"), (Info, "info")]
-            .into_iter()
-            .map(|(severity, word)| (count(severity), word))
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
-        if parts.is_empty() { "nothing found".into() } else { parts.join(", ") }
+        summary(&self.findings)
     }
 
     /// All values of `counter`, with their instance.
@@ -313,4 +305,17 @@ impl Report {
         });
         grown.reduce(u64::saturating_add)
     }
+}
+
+/// How many findings there are of each severity, in words.
+pub fn summary(findings: &[Finding]) -> String {
+    use crate::model::Severity::{Critical, Info, Warning};
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let parts: Vec<String> = [(Critical, "critical"), (Warning, "warning"), (Info, "info")]
+        .into_iter()
+        .map(|(severity, word)| (count(severity), word))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    if parts.is_empty() { "nothing found".into() } else { parts.join(", ") }
 }

@@ -6,30 +6,24 @@ use std::time::Duration;
 use clap::Args;
 
 use super::value::parse_interval;
-use super::{Color, Format};
+use super::{Color, ShowArgs};
 use crate::model::Severity;
 
 /// Show which CPU works for which queue.
 #[derive(Debug, Args)]
 pub struct TopologyArgs {
-    /// Length of the window: 1s, 500ms, 2m
+    /// Length of the window: 1s, 500ms, 2m. 0 shows what leads where, and no rates
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     pub interval: Duration,
-    /// How many windows, one after the other; 0 is without end
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
-    pub count: u64,
+    /// How many windows, and how each is shown
+    #[command(flatten)]
+    pub show: ShowArgs,
     /// Of the devices, show only this one
     #[arg(long, value_name = "DEVICE")]
     pub dev: Option<String>,
     /// Look at this network namespace: a name that 'ip netns' knows, a path, or pid:N
     #[arg(long, value_name = "NAME|PATH|pid:N")]
     pub netns: Option<String>,
-    /// One JSON document
-    #[arg(long, conflicts_with = "jsonl")]
-    pub json: bool,
-    /// A JSON document a line and window
-    #[arg(long)]
-    pub jsonl: bool,
     /// Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/
     #[arg(long, value_name = "DIR", conflicts_with = "netns")]
     pub root: Option<PathBuf>,
@@ -45,15 +39,7 @@ pub struct TopologyArgs {
     /// When to use colour
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
-}
-
-impl TopologyArgs {
-    /// The format, however it was asked for.
-    pub fn format(&self) -> Format {
-        match (self.json, self.jsonl) {
-            (true, _) => Format::Json,
-            (_, true) => Format::Jsonl,
-            _ => Format::Table,
-        }
-    }
+    /// Show the queues and CPUs that did nothing, interrupts that serve no queue, and the sources too
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
 }

@@ -10,6 +10,7 @@ use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
 use super::live::Live;
 use super::probing::{Probing, Seen, explained, uncounted};
+use super::topology;
 use crate::cli::{Format, PathArgs, Probes};
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
@@ -23,7 +24,7 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
 use crate::source::{Host, groups, inventory, owner, path_mtu, settings, text};
-use crate::stage::{RECEIVE, Way, link, read};
+use crate::stage::{RECEIVE, Way, link, placement, read};
 use crate::tune::{journal, recent};
 
 /// Watches one way and reports on it, once or window after window.
@@ -86,7 +87,7 @@ impl<'a> Run<'a> {
     /// One window of this host.
     pub fn once(&self, interval: Duration) -> Result<Report, Error> {
         let watch = || {
-            let mut observer = Observer::new(Host::Live);
+            let mut observer = self.observer(Host::Live);
             let mut probing = Probing::begin(self.probes)?;
             let first = observer.snapshot();
             let bar = Bar::new(self.format, interval);
@@ -106,9 +107,16 @@ impl PathArgs {
 }
 
 impl Run<'_> {
+    /// An observer that reads all that the rules of this way look at. A recording serves every verb.
+    fn observer(&self, host: Host) -> Observer {
+        let queues = self.way == Way::Both || matches!(host, Host::Taped(_));
+        let observer = Observer::new(host);
+        if queues { observer.by_queue() } else { observer }
+    }
+
     /// What lies between two samples, the second of which is taken when `wait` is over; of one, what it says since boot.
     pub fn sampled(&self, hosts: &[Host], wait: impl FnOnce()) -> Result<Report, Error> {
-        let mut observer = Observer::new(hosts[0].clone());
+        let mut observer = self.observer(hosts[0].clone());
         let (host, window) = match hosts {
             [_, after] => (after, observer.between(after.clone(), wait)),
             _ => (&hosts[0], observer.since_boot()),
@@ -134,7 +142,7 @@ impl Run<'_> {
         if args.interval.is_zero() || host.is_recorded() {
             show(self.sampled(hosts, || ())?)?;
         } else {
-            let mut observer = Observer::new(Host::Live);
+            let mut observer = self.observer(Host::Live);
             let mut probing = Probing::begin(self.probes)?;
             let mut first = observer.snapshot();
             let (mut windows, mut lasting) = (0, Lasting::default());
@@ -175,7 +183,8 @@ impl Run<'_> {
         if let Some(probed) = &mut probed {
             probed.explained = explained(&uncounted);
         }
-        let settings = self.settings(host, &wanted_knobs(&stages, &changes, sockets.as_ref(), probed.as_ref()));
+        let settings =
+            self.settings(host, &wanted_knobs(&self.way.rules(), &changes, sockets.as_ref(), probed.as_ref()));
         let path_mtus = path_mtus(host, &changes, &mut sources);
         if self.way == Way::Send {
             // Whoever reads the document must not take silence for health.
@@ -191,7 +200,7 @@ impl Run<'_> {
         let unexplained = missing(ledger.as_deref().unwrap_or_default());
         let hidden = if changes.since_boot { Vec::new() } else { inventory::hidden(host) };
         let restarted = self.restarted(host, &changes);
-        let seen = Observed {
+        let mut seen = Observed {
             changes,
             sockets,
             settings,
@@ -205,7 +214,8 @@ impl Run<'_> {
             restarted,
             layout: None,
         };
-        let mut findings = diagnose(&stages, &seen);
+        self.place_work(host, &mut seen, &mut sources);
+        let mut findings = diagnose(&self.way.rules(), &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));
         let cpus = seen.changes.table(&groups::CPU).map(|table| table.rows.len()).filter(|cpus| *cpus > 0);
@@ -250,6 +260,18 @@ impl Run<'_> {
             settings.extend(self.home.inside(|| read(&machine)).unwrap_or_default());
         }
         settings
+    }
+
+    /// Looks up which CPU does whose work, for who looks at both ways.
+    fn place_work(&self, host: &Host, seen: &mut Observed, sources: &mut Vec<SourceStatus>) {
+        if self.way != Way::Both || seen.changes.since_boot {
+            return;
+        }
+        let (layout, status) = topology::layout(host, self.device.as_deref());
+        if let Some(layout) = layout {
+            placement::put(layout, seen);
+        }
+        sources.push(status);
     }
 
     /// Devices that this program itself restarted in the window, if one lost its link.

@@ -50,13 +50,42 @@ pub struct DevicePlace {
     /// The NUMA node that it hangs on, if it hangs on one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<u32>,
-    /// PCIe lanes in use, and those that the device has.
+    /// Its link to the PCIe bus, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pcie_lanes: Option<[u64; 2]>,
+    pub pcie: Option<PcieLink>,
+    /// The speed of its port, in Mbit/s; absent while it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_mbit_per_second: Option<u64>,
     /// Its queues.
     pub queues: Vec<QueuePlace>,
     /// Its interrupts.
     pub vectors: Vec<VectorPlace>,
+}
+
+/// A link to the PCIe bus, as it was negotiated, and as the device could have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct PcieLink {
+    /// Lanes in use.
+    pub lanes: u64,
+    /// Lanes that the device has.
+    pub most_lanes: u64,
+    /// Transfers in 10^9 a second and lane.
+    pub gigatransfers: f64,
+    /// The same, as fast as the device can.
+    pub most_gigatransfers: f64,
+}
+
+impl PcieLink {
+    /// What it carries, in Gbit/s, before the headers of its packets: of ten bits eight (up to 5 GT/s), of 130 bits 128.
+    pub fn gbit(&self) -> f64 {
+        let code = if self.gigatransfers > 5.0 { 128.0 / 130.0 } else { 0.8 };
+        self.lanes as f64 * self.gigatransfers * code
+    }
+
+    /// True if the slot gives less than the device could use.
+    pub fn is_narrow(&self) -> bool {
+        self.lanes < self.most_lanes || self.gigatransfers < self.most_gigatransfers
+    }
 }
 
 /// A queue.
@@ -75,6 +104,9 @@ pub struct QueuePlace {
     /// The mask as the kernel prints it, where there is one.
     #[serde(skip)]
     pub printed: Option<String>,
+    /// Entries of the device's RSS table that lead to it: its share of the flows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rss_entries: Option<u64>,
     /// Flows that RFS follows on it; 0 is off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rfs_flows: Option<u64>,
@@ -114,21 +146,34 @@ impl Layout {
         self.cpus.iter().filter(fits).map(|cpu| cpu.cpu).collect()
     }
 
+    /// True if the CPUs hang on more than one NUMA node.
+    pub fn has_nodes(&self) -> bool {
+        let first = self.cpus.first().and_then(|cpu| cpu.node);
+        self.cpus.iter().any(|cpu| cpu.node != first)
+    }
+
     /// True if a CPU was set apart.
     pub fn isolated(&self, cpu: u32) -> bool {
         self.cpus.iter().any(|place| place.cpu == cpu && place.isolated)
     }
 }
 
+impl QueuePlace {
+    /// True for a receive queue.
+    pub fn receives(&self) -> bool {
+        self.queue.starts_with("rx-")
+    }
+}
+
 impl DevicePlace {
     /// Its receive queues.
     pub fn receive(&self) -> impl Iterator<Item = &QueuePlace> {
-        self.queues.iter().filter(|queue| queue.queue.starts_with("rx-"))
+        self.queues.iter().filter(|queue| queue.receives())
     }
 
     /// Its transmit queues.
     pub fn transmit(&self) -> impl Iterator<Item = &QueuePlace> {
-        self.queues.iter().filter(|queue| queue.queue.starts_with("tx-"))
+        self.queues.iter().filter(|queue| !queue.receives())
     }
 }
 

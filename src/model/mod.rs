@@ -33,7 +33,7 @@ pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
 };
 pub use lasting::Lasting;
-pub use layout::{CpuPlace, DevicePlace, Layout, QueuePlace, VectorPlace};
+pub use layout::{CpuPlace, DevicePlace, Layout, PcieLink, QueuePlace, VectorPlace};
 pub use observed::{Hidden, Observed, PathMtu};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use probed::Probed;

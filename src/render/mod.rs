@@ -12,7 +12,7 @@ pub mod plan;
 mod policy;
 pub mod sockets;
 mod table;
-mod topology;
+pub mod topology;
 pub mod words;
 
 use std::io::{self, Write};
@@ -20,7 +20,6 @@ use std::io::{self, Write};
 use crate::cli::Format;
 use crate::report::Report;
 use crate::report::card::Card;
-use crate::report::topology::Topology;
 
 /// How a report is to look.
 #[derive(Clone, Copy, Debug)]
@@ -45,14 +44,4 @@ pub fn write(report: &Report, look: Look, out: &mut dyn Write) -> io::Result<()>
 /// Writes a capability card, as JSON or for people.
 pub fn card(card: &Card, json: bool, verbose: u8, out: &mut dyn Write) -> io::Result<()> {
     if json { json::document(card, out) } else { doctor::write(card, verbose, out) }
-}
-
-/// Writes the layout of queues and CPUs: as JSON, or for people.
-pub fn topology(found: &Topology, format: Format, out: &mut dyn Write) -> io::Result<()> {
-    match format {
-        Format::Json => json::document(found, out),
-        Format::Jsonl => json::line(found, out),
-        _ => topology::write(found, out),
-    }?;
-    out.flush()
 }

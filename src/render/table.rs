@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::path::{self, BAD, BOLD, COMMAND, DIM, GOOD, ODD};
 use super::words::{bytes, grouped, share, short, time, wrap};
-use crate::model::{Evidence, Finding, Instance, Severity, Suggestion, Victim};
+use crate::model::{Evidence, Finding, Instance, Severity, SourceStatus, Suggestion, Victim};
 use crate::report::{Report, Value, Verb};
 
 /// The narrowest terminal that people still use.
@@ -39,7 +39,7 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
         ledger(report, out)?;
         counters(report, verbose > 1, out)?;
     }
-    sources(report, verbose > 1, out)
+    sources(&report.sources, verbose > 1, out)
 }
 
 fn headline(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -189,7 +189,8 @@ fn paragraph(out: &mut dyn Write, word: &str, text: &str, style: Style) -> io::R
     Ok(())
 }
 
-fn style_of(severity: Severity) -> Style {
+/// The colour of a finding.
+pub fn style_of(severity: Severity) -> Style {
     match severity {
         Severity::Critical => BAD,
         Severity::Warning => ODD.bold(),
@@ -267,11 +268,12 @@ fn plain(header: &[&str], right: std::ops::Range<usize>) -> Table {
     table
 }
 
-fn sources(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> {
-    let failed = report.sources.iter().filter(|source| !source.ok || source.reason.is_some()).count();
+/// How the sources went.
+pub fn sources(sources: &[SourceStatus], all: bool, out: &mut dyn Write) -> io::Result<()> {
+    let failed = sources.iter().filter(|source| !source.ok || source.reason.is_some()).count();
     if all {
         writeln!(out)?;
-        for source in &report.sources {
+        for source in sources {
             let mark = if source.ok { "ok" } else { "no" };
             let reason = source.reason.as_deref().unwrap_or("");
             writeln!(out, " {mark}  {:<44} {:>7} µs  {reason}", source.name, source.microseconds)?;

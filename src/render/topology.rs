@@ -1,110 +1,75 @@
-//! The layout as a screen: each device with its queues, then the CPUs, then what is crooked.
+//! The layout as a screen: each device with its queues from left to right as a packet meets them, then each CPU with what it
+//! works for.
+
+mod cpus;
+mod metrics;
+mod queues;
 
 use std::io::{self, Write};
 
-use super::path::{BOLD, DIM, GOOD, ODD};
-use super::table::show_finding;
-use super::words::{short, time};
-use crate::model::layout::written;
-use crate::model::{CpuPlace, DevicePlace, QueuePlace};
+use super::path::{BOLD, DIM, GOOD};
+use super::table::{self, show_finding, style_of};
+use super::words::{time, wrap};
+use super::{Look, json};
+use crate::cli::Format;
+use crate::model::DevicePlace;
+use crate::report::summary;
 use crate::report::topology::Topology;
 
 const WIDTH: usize = 80;
-/// Queues and CPUs shown, at most, of those that do nothing.
-const IDLE_SHOWN: usize = 8;
 
-/// The document as a screen of text.
-pub fn write(found: &Topology, out: &mut dyn Write) -> io::Result<()> {
-    let mut parts = vec!["topology".to_owned()];
-    parts.extend(found.host.clone());
-    parts.extend(found.netns.as_ref().and_then(|netns| netns.name.as_ref()).map(|name| format!("netns {name}")));
-    parts.extend(found.kernel.as_ref().map(|kernel| format!("Linux {kernel}")));
-    parts.push(found.window_seconds.map_or_else(|| "no window: no rates".into(), time));
-    let left = parts.join("  ");
-    let (right, style) = match found.findings.len() {
-        0 => ("nothing crooked".to_owned(), GOOD),
-        1 => ("1 finding".to_owned(), ODD),
-        n => (format!("{n} findings"), ODD),
-    };
-    let free = WIDTH.saturating_sub(left.chars().count() + right.len()).max(2);
-    writeln!(out, "{BOLD}{left}{BOLD:#}{}{style}{right}{style:#}", " ".repeat(free))?;
-    for device in &found.layout.devices {
-        show_device(device, found, out)?;
+/// Writes the layout in the wanted format.
+pub fn write(found: &Topology, look: Look, out: &mut dyn Write) -> io::Result<()> {
+    match look.format {
+        Format::Json => json::document(found, out)?,
+        Format::Jsonl => json::line(found, out)?,
+        Format::Openmetrics => metrics::write(found, out)?,
+        Format::Table => screen(found, look.verbose, out)?,
     }
-    cpus(&found.layout.cpus, out)?;
-    if let Some(pid) = found.layout.irqbalance {
-        writeln!(out, " irqbalance[{pid}] runs: it moves interrupts between CPUs")?;
+    out.flush()
+}
+
+fn screen(found: &Topology, verbose: u8, out: &mut dyn Write) -> io::Result<()> {
+    headline(found, out)?;
+    let all = verbose > 0 || found.layout.devices.len() == 1;
+    let (plain, shown): (Vec<&DevicePlace>, Vec<_>) =
+        found.layout.devices.iter().partition(|device| !all && queues::is_plain(device));
+    for device in shown {
+        queues::show(device, &found.layout, verbose, out)?;
     }
+    if let Some(first) = plain.first() {
+        let names = if plain.len() == 1 { first.device.clone() } else { format!("{} devices", plain.len()) };
+        let text = format!(
+            "{names}: software with no interrupt of its own; the CPU that sends to it, or that received the packet, does its \
+             work (-v shows the queues)"
+        );
+        writeln!(out)?;
+        wrap(&text, WIDTH - 1).iter().try_for_each(|line| writeln!(out, "{DIM} {line}{DIM:#}"))?;
+    }
+    cpus::show(&found.layout, verbose, out)?;
     let when = found.window_seconds.map_or_else(String::new, |seconds| format!(" in {}", time(seconds)));
     for finding in &found.findings {
         writeln!(out)?;
         show_finding(finding, &when, out)?;
     }
-    out.flush()
+    if found.window_seconds.is_none() {
+        writeln!(out, "\n{DIM} one sample has no rates, and shows no load: -i 1s looks at a window{DIM:#}")?;
+    }
+    table::sources(&found.sources, verbose > 1, out)
 }
 
-fn show_device(device: &DevicePlace, found: &Topology, out: &mut dyn Write) -> io::Result<()> {
-    let mut facts: Vec<String> = device.driver.iter().chain(&device.bus).cloned().collect();
-    facts.extend(device.node.map(|node| format!("node {node}")));
-    facts.extend(device.pcie_lanes.map(|[now, most]| format!("PCIe x{now} of x{most}")));
-    if facts.is_empty() {
-        facts.push("software: no interrupt of its own".into());
+fn headline(found: &Topology, out: &mut dyn Write) -> io::Result<()> {
+    let mut parts: Vec<String> = vec!["topology".into()];
+    parts.extend(found.host.clone());
+    parts.extend(found.netns.as_ref().and_then(|netns| netns.name.as_ref()).map(|name| format!("netns {name}")));
+    parts.extend(found.kernel.as_ref().map(|kernel| format!("Linux {kernel}")));
+    parts.push(found.window_seconds.map_or("no window".into(), time));
+    let (left, right) = (parts.join("  "), summary(&found.findings));
+    let style = found.findings.first().map_or(GOOD, |finding| style_of(finding.severity));
+    let free = WIDTH.saturating_sub(left.chars().count() + right.chars().count());
+    if free >= 2 {
+        writeln!(out, "{BOLD}{left}{BOLD:#}{}{style}{right}{style:#}", " ".repeat(free))
+    } else {
+        writeln!(out, "{BOLD}{left}{BOLD:#}\n{style}{right:>WIDTH$}{style:#}")
     }
-    writeln!(out, "\n {BOLD}{}{BOLD:#}  {DIM}{}{DIM:#}", device.device, facts.join("  "))?;
-    writeln!(out, "{DIM}  queue      packets/s   NAPI    IRQ     IRQ/s  on CPU     RPS or XPS mask{DIM:#}")?;
-    let mut hidden = 0;
-    for (at, queue) in device.queues.iter().enumerate() {
-        if at >= IDLE_SHOWN && queue.packets_per_second.is_none_or(|rate| rate <= 0.0) && queue.mask.is_empty() {
-            hidden += 1;
-            continue;
-        }
-        writeln!(out, "{}", row(queue, device, found).trim_end())?;
-    }
-    if hidden > 0 {
-        writeln!(out, "{DIM}  and {hidden} queues that did nothing{DIM:#}")?;
-    }
-    Ok(())
-}
-
-fn row(queue: &QueuePlace, device: &DevicePlace, found: &Topology) -> String {
-    let number = |number: Option<u32>| number.map_or("-".into(), |number| number.to_string());
-    let rate = |rate: Option<f64>| rate.map_or("-".into(), |rate| short(rate.round()));
-    let vector = device.vectors.iter().find(|vector| Some(vector.irq) == queue.irq);
-    let cpu = vector.map_or("-".into(), |vector| written(&vector.effective));
-    let nodes = vector.and_then(|vector| found.layout.node_of(*vector.effective.first()?));
-    let cpu = nodes
-        .filter(|node| device.node.is_some_and(|own| own != *node))
-        .map_or(cpu.clone(), |node| format!("{cpu} (node {node})"));
-    let mut mask = if queue.mask.is_empty() { "-".into() } else { written(&queue.mask) };
-    if let Some(flows) = queue.rfs_flows.filter(|flows| *flows > 0) {
-        mask += &format!("  RFS {flows} flows");
-    }
-    format!(
-        "  {:<9} {:>10} {:>6} {:>6} {:>9}  {:<10} {mask}",
-        queue.queue,
-        rate(queue.packets_per_second),
-        number(queue.napi),
-        number(queue.irq),
-        rate(vector.and_then(|vector| vector.per_second)),
-        cpu
-    )
-}
-
-fn cpus(cpus: &[CpuPlace], out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "\n{DIM}  CPU   node   softirq   net_rx/s{DIM:#}")?;
-    let idle = |cpu: &CpuPlace| cpu.softirq_percent.is_none_or(|share| share < 1.0);
-    let shown = cpus.iter().enumerate().filter(|(at, cpu)| *at < IDLE_SHOWN || !idle(cpu));
-    let mut count = 0;
-    for (_, cpu) in shown {
-        count += 1;
-        let node = cpu.node.map_or("-".into(), |node| node.to_string());
-        let share = cpu.softirq_percent.map_or("-".into(), |share| format!("{share:.0} %"));
-        let runs = cpu.net_rx_per_second.map_or("-".into(), |rate| short(rate.round()));
-        let isolated = if cpu.isolated { "  isolated" } else { "" };
-        writeln!(out, "  {:<5} {node:>4} {share:>9} {runs:>10}{isolated}", cpu.cpu)?;
-    }
-    if count < cpus.len() {
-        writeln!(out, "{DIM}  and {} CPUs without softirqs{DIM:#}", cpus.len() - count)?;
-    }
-    Ok(())
 }

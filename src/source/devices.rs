@@ -11,7 +11,7 @@ use super::interrupts::Card;
 use super::netdev::{self, Names};
 use super::netlink::{self, Client, DEADLINE, Dumped, Family};
 use super::sheet::Rows;
-use super::{Host, interrupts, link, text};
+use super::{Host, interrupts, link, mq, text};
 
 /// Enough for a dump, whose buffer is on the heap.
 const STACK: usize = 128 << 10;
@@ -42,11 +42,12 @@ enum Sent {
 }
 
 /// Starts to ask about all devices of the calling thread's network namespace. Drivers that were `slow` are asked last, so
-/// that they do not keep others waiting. Times are taken from `clock`.
-pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>) -> io::Result<Answers> {
+/// that they do not keep others waiting. Times are taken from `clock`. What counts by queue only is left out unless the
+/// `queues` are wanted.
+pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>, queues: bool) -> io::Result<Answers> {
     let (send, receive) = mpsc::channel();
     let (host, slow, started) = (host.clone(), slow.clone(), clock.elapsed());
-    spawn(move || ask(&Asking { host, clock, send }, &slow))?;
+    spawn(move || ask(&Asking { host, clock, send }, &slow, queues))?;
     Ok(Answers { receive, clock, started, asked: Vec::new() })
 }
 
@@ -99,7 +100,7 @@ impl Asking {
     }
 }
 
-fn ask(asking: &Asking, slow: &BTreeSet<String>) {
+fn ask(asking: &Asking, slow: &BTreeSet<String>, queues: bool) {
     let links = asking.answer("rtnetlink links", || {
         let (links, dumped) = link::read(&asking.host)?;
         if links.is_empty() {
@@ -114,8 +115,8 @@ fn ask(asking: &Asking, slow: &BTreeSet<String>) {
     });
     let Some(links) = links else { return };
     let drivers = Asking { host: asking.host.clone(), clock: asking.clock, send: asking.send.clone() };
-    let hardware = links.iter().filter(|link| link.hardware).map(|link| link.name.clone());
-    let mut devices: Vec<(String, Vec<u8>)> = hardware.map(|name| (driver_source(&name), name)).collect();
+    let asked = links.iter().filter(|link| link.hardware || (queues && link.by_queue)).map(|link| link.name.clone());
+    let mut devices: Vec<(String, Vec<u8>)> = asked.map(|name| (driver_source(&name), name)).collect();
     devices.sort_by_key(|(source, _)| slow.contains(source));
     if !devices.is_empty()
         && let Err(e) = spawn(move || ask_drivers(&drivers, &devices))
@@ -123,6 +124,12 @@ fn ask(asking: &Asking, slow: &BTreeSet<String>) {
         asking.answer("driver statistics", || Err::<((), _, _), _>(e));
     }
     let names: Names = links.into_iter().map(|link| (link.index, link.name)).collect();
+    if queues {
+        let mut client = Client::new(&asking.host, Family::Route);
+        asking.answer("rtnetlink qdiscs of queues", || {
+            mq::read(&mut client, &names).map(|(rows, dumped)| ((), rows, dumped))
+        });
+    }
     let mut client = Client::new(&asking.host, Family::Generic);
     for Dump { name, take } in DUMPS {
         asking.answer(name, || take(&mut client, &names).map(|(rows, dumped)| ((), rows, dumped)));
@@ -164,7 +171,7 @@ fn ask_drivers(asking: &Asking, devices: &[(String, Vec<u8>)]) {
         cards.extend(asking.answer(source, || {
             let bytes = asker.ask(device)?;
             let driver = driver::parse(&bytes).ok_or_else(|| io::Error::other("the driver's answer makes no sense"))?;
-            let card = Card { device: device.clone(), bus: driver.bus.into() };
+            let card = Card { device: device.clone(), bus: driver.bus.into(), irqs: Vec::new() };
             Ok((card, names::rows(device, &driver).into(), Dumped::default()))
         }));
     }
@@ -208,7 +215,7 @@ mod tests {
 
     #[test]
     fn this_machine_s_devices_answer() {
-        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new()).unwrap();
+        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new(), false).unwrap();
         let all: Vec<Answer> = answers.collect();
         let links = all.iter().find(|answer| answer.name == "rtnetlink links").unwrap();
         assert!(links.result.is_ok(), "{links:?}");

@@ -100,7 +100,7 @@ groups! {
         "net/core/rtnetlink.c rtnl_fill_ifinfo()";
     /// Drivers' own statistics, under names that do not depend on the driver.
     NIC: "nic", Device, 64 bits, "ioctl SIOCETHTOOL, as ethtool -S", "net/ethtool/ioctl.c ethtool_get_stats()";
-    /// The same for a receive queue, where a driver counts by queue.
+    /// The same for a queue, where a driver counts by queue.
     NIC_QUEUE: "nic_queue", Queue, 64 bits, "ioctl SIOCETHTOOL, as ethtool -S",
         "net/ethtool/ioctl.c ethtool_get_stats()";
     /// Interrupts of network cards, by vector.
@@ -126,6 +126,8 @@ groups! {
     /// The same by queue.
     QSTATS_QUEUE: "qstats_queue", Queue, 64 bits, "netdev netlink qstats-get",
         "net/core/netdev-genl.c netdev_nl_stats_by_queue()";
+    /// What the disciplines below mq hand to the driver, by the transmit queue that each stands before.
+    MQ: "mq", Queue, 32 bits, "rtnetlink RTM_GETQDISC, TCA_STATS2", "net/sched/sch_mq.c mq_attach()";
     /// Pages that a device's receive buffers are made of, all its pools together.
     PAGE_POOL: "page_pool", Device, 64 bits, "netdev netlink page-pool-stats-get",
         "net/core/page_pool_user.c page_pool_nl_stats_fill()";

@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::ethtool::driver::{self, Asker};
+use super::ethtool::rss;
 use super::interrupts::{self, Card};
 use super::netlink::{Client, Family};
 use super::{Host, link, netdev, settings, text};
 use crate::model::layout::{cpu_list, cpu_mask};
-use crate::model::{CpuPlace, DevicePlace, Layout, QueuePlace, SettingFile, Settings, Tree, VectorPlace};
+use crate::model::{CpuPlace, DevicePlace, Layout, PcieLink, QueuePlace, SettingFile, Settings, Tree, VectorPlace};
 
 /// Of the queues of all devices. Software devices have them too.
-const QUEUES: [&str; 3] = [
+const QUEUES: [&str; 4] = [
     "class/net/DEV/queues/rx-N/rps_cpus",
     "class/net/DEV/queues/rx-N/rps_flow_cnt",
     // Of a device with one queue it can't be read (net/core/net-sysfs.c xps_cpus_show()), but its name is there.
     "class/net/DEV/queues/tx-N/tx_timeout",
+    "class/net/DEV/speed",
 ];
+/// SPEED_UNKNOWN of include/uapi/linux/ethtool.h, as a 32-bit number: a port that is down.
+const UNKNOWN: u64 = 0xffff_ffff;
 const XPS: &str = "class/net/DEV/queues/tx-N/xps_cpus";
 
 /// The layout, as far as it can be read. The devices are those of the calling thread's network namespace.
@@ -51,9 +55,12 @@ fn read_beside(host: &Host, counted: &Host) -> io::Result<Layout> {
         let answer = asker.as_mut().filter(|_| link.hardware).and_then(|asker| asker.ask(&link.name).ok());
         if let Some(driver) = answer.as_deref().and_then(driver::parse) {
             place.driver = Some(text::printable(driver.name));
-            let card = Card { device: link.name.clone(), bus: driver.bus.into() };
-            place.vectors = vectors(host, &interrupts, &card);
-            if let Some(bus) = on_pci(driver.bus) {
+            let card = Card { device: link.name.clone(), bus: driver.bus.into(), irqs: Vec::new() };
+            place.vectors = vectors(host, &interrupts, &card.with_irqs(counted, &interrupts));
+            spread(&mut place, &rss::read(host, &link.name));
+            place.port_mbit_per_second =
+                found.number(&format!("class/net/{}/speed", place.device)).filter(|speed| (1..UNKNOWN).contains(speed));
+            if let Some(bus) = interrupts::pci(driver.bus) {
                 on_bus(host, &bus, &mut place);
                 place.bus = Some(bus);
             }
@@ -129,19 +136,31 @@ fn vectors(host: &Host, interrupts: &[u8], card: &Card) -> Vec<VectorPlace> {
     interrupts::vectors(interrupts, card).into_iter().map(place).collect()
 }
 
-/// The address of a PCI device. What else a driver may tell (`usb-0000:00:14.0-4`, nothing) is none.
-fn on_pci(bus: &[u8]) -> Option<String> {
-    let fits = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
-    let bus = std::str::from_utf8(bus).ok()?;
-    (bus.bytes().all(|b| fits(&b)) && bus.matches(':').count() == 2 && !bus.contains("..")).then(|| bus.to_owned())
-}
-
 fn on_bus(host: &Host, bus: &str, place: &mut DevicePlace) {
     let of = |file: &str| one(host, &format!("bus/pci/devices/{bus}/{file}"));
     // -1 without nodes: then it hangs on none.
     place.node = of("numa_node").and_then(|node| node.parse().ok());
     let lanes = |file| of(file).and_then(|lanes| lanes.parse::<u64>().ok()).filter(|lanes| (1..=32).contains(lanes));
-    place.pcie_lanes = lanes("current_link_width").zip(lanes("max_link_width")).map(|(now, most)| [now, most]);
+    // `8.0 GT/s PCIe`, or `Unknown` (drivers/pci/pci-sysfs.c, pci_speed_string()).
+    let speed =
+        |file| of(file).and_then(|speed| speed.split(' ').next()?.parse::<f64>().ok()).filter(|speed| *speed > 0.0);
+    let link = || {
+        Some(PcieLink {
+            lanes: lanes("current_link_width")?,
+            most_lanes: lanes("max_link_width")?,
+            gigatransfers: speed("current_link_speed")?,
+            most_gigatransfers: speed("max_link_speed")?,
+        })
+    };
+    place.pcie = link();
+}
+
+/// The entries of the device's RSS table that lead to each of its receive queues.
+fn spread(place: &mut DevicePlace, entries: &BTreeMap<u32, u64>) {
+    for queue in place.queues.iter_mut().filter(|queue| queue.receives() && !entries.is_empty()) {
+        let number = number_in(queue.queue.as_bytes());
+        queue.rss_entries = number.map(|number| entries.get(&number).copied().unwrap_or(0));
+    }
 }
 
 /// The NAPI instance of each queue, by the device's number, whether it receives, and its own number.
@@ -161,7 +180,7 @@ fn polled(host: &Host) -> (BTreeMap<u32, u32>, Polled) {
 /// Which interrupt announces the work of which queue: as the kernel tells, else by the interrupt's name.
 fn join(place: &mut DevicePlace, index: u32, irqs: &BTreeMap<u32, u32>, napis: &Polled) {
     for queue in &mut place.queues {
-        let receives = queue.queue.starts_with("rx-");
+        let receives = queue.receives();
         let Some(number) = number_in(queue.queue.as_bytes()) else { continue };
         queue.napi = napis.get(&(index, receives, number)).copied();
         let told = queue.napi.and_then(|napi| irqs.get(&napi).copied());
@@ -226,14 +245,6 @@ mod tests {
     }
 
     #[test]
-    fn only_pci_addresses_are_taken_for_paths() {
-        assert_eq!(on_pci(b"0000:3b:00.0").as_deref(), Some("0000:3b:00.0"));
-        for other in [&b""[..], b"usb-0000:00:14.0-4", b"../../../etc", b"0000:3b:..", b"\xff"] {
-            assert_eq!(on_pci(other), None, "{other:?}");
-        }
-    }
-
-    #[test]
     fn this_machine_is_laid_out() {
         let layout = read(&Host::Live).unwrap();
         assert!(!layout.cpus.is_empty());
@@ -244,7 +255,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_name_panics(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            let _ = (number_in(&bytes), on_pci(&bytes), netdev::queue(&bytes));
+            let _ = (number_in(&bytes), interrupts::pci(&bytes), netdev::queue(&bytes));
             let _ = serves(&String::from_utf8_lossy(&bytes), true, 1);
         }
     }

@@ -61,6 +61,9 @@ pub const FIELDS: [&str; 25] = [
 /// Devices of these kinds only add up what their members counted: each loss would stand twice.
 const SUMS_OF_OTHERS: [&[u8]; 2] = [b"bond", b"team"];
 
+/// Software that counts by queue, if it is asked (drivers/net/veth.c veth_get_ethtool_stats()).
+const COUNTS_BY_QUEUE: &[u8] = b"veth";
+
 /// A device as a message tells it.
 #[derive(Debug, PartialEq)]
 pub struct Link {
@@ -74,6 +77,8 @@ pub struct Link {
     pub index: u32,
     /// True if there is hardware behind it, real or a hypervisor's: devices that are software alone have a kind.
     pub hardware: bool,
+    /// True for software whose driver has statistics by queue.
+    pub by_queue: bool,
     /// How often its carrier came and went.
     pub carrier: [Option<u64>; 2],
 }
@@ -113,6 +118,7 @@ pub fn parse(payload: &[u8]) -> Option<Link> {
         sums_others: false,
         index: u32::from_ne_bytes(*fixed[INDEX..].first_chunk()?),
         hardware: u16::from_ne_bytes(*fixed[TYPE..].first_chunk()?) != ARPHRD_LOOPBACK,
+        by_queue: false,
         carrier: [None; 2],
     };
     let count = |value: &[u8]| value.first_chunk().map(|word| u32::from_ne_bytes(*word).into());
@@ -127,6 +133,7 @@ pub fn parse(payload: &[u8]) -> Option<Link> {
                 let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
                 let name = kind.map(|(_, name)| name.split(|&b| b == 0).next().unwrap_or_default());
                 link.sums_others = name.is_some_and(|name| SUMS_OF_OTHERS.contains(&name));
+                link.by_queue = name == Some(COUNTS_BY_QUEUE);
                 link.hardware &= name.is_none_or(<[u8]>::is_empty);
             }
             IFLA_CARRIER_UP_COUNT => link.carrier[0] = count(value),

@@ -17,6 +17,7 @@ pub mod inventory;
 pub mod layout;
 pub mod link;
 pub mod lists;
+pub mod mq;
 pub mod netdev;
 pub mod netlink;
 pub mod nftables;

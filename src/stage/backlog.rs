@@ -1,11 +1,13 @@
 //! R7, backlog: the per-CPU queue of packets that another CPU, or a device without a ring, hands over.
 
+mod costly;
 mod elephant;
 mod nearly_full;
 mod overflow;
 mod spread;
 mod tunnel;
 
+pub use costly::COSTLY;
 pub use spread::with_cpus;
 
 use crate::counters;

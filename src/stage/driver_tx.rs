@@ -4,11 +4,14 @@ mod offload;
 
 use crate::counters;
 use crate::model::{Knob, Memory, Place, Risk, Scope, Stage, Unit};
-use crate::source::groups::QSTATS_QUEUE;
+use crate::source::groups::{NIC_QUEUE, QSTATS_QUEUE};
 
 counters! {
     /// Packets that were sent through a transmit queue. include/net/netdev_queues.h struct netdev_queue_stats_tx.
     QUEUE_SENT = QSTATS_QUEUE.total("tx-packets", Unit::WirePackets);
+    /// The same as `qstats_queue.tx-packets`, by the driver's own names: tx_queue_N_packets (igb, ixgbe, ice), txN_packets
+    /// (mlx5, virtio_net), queue_N_tx_cnt (ena). drivers/net/ethernet/intel/ixgbe/ixgbe_ethtool.c and others.
+    QUEUE_PUT = NIC_QUEUE.total("tx_packets", Unit::WirePackets);
 }
 
 static BQL_LIMIT_MAX: Knob = Knob {

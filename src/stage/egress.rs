@@ -1,6 +1,18 @@
 //! T6, egress: the transmit queue of the device is chosen.
 
-use crate::model::{Knob, Memory, Place, Risk, Scope, Stage};
+mod uneven;
+
+pub use uneven::{COUNTED, UNEVEN};
+
+use crate::counters;
+use crate::model::{Knob, Memory, Place, Risk, Scope, Stage, Unit};
+use crate::source::groups::MQ;
+
+counters! {
+    /// Packets that left through a transmit queue, where the queues have disciplines of their own (mq). A packet that the
+    /// device cuts counts as its pieces. net/sched/sch_generic.c qdisc_bstats_cpu_update().
+    MQ_SENT = MQ.total("packets", Unit::WirePackets);
+}
 
 static XPS_CPUS: Knob = Knob {
     id: "xps_cpus",
@@ -48,7 +60,7 @@ pub static STAGE: Stage = Stage {
     chapter: include_str!("chapter/egress.md"),
     fed_by: None,
     queues_in_sockets: false,
-    counters: &[],
+    counters: COUNTERS,
     rules: &[],
     reasons: &[],
     knobs: &[&XPS_CPUS, &XPS_RXQS],

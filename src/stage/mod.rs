@@ -16,6 +16,7 @@ pub mod ip_in;
 pub mod ip_out;
 pub mod link;
 pub mod netfilter;
+pub mod placement;
 pub mod qdisc;
 pub mod read;
 pub mod ring;
@@ -76,7 +77,17 @@ impl Way {
             Way::Both => stages().collect(),
         }
     }
+
+    /// The rules of its stages. Who looks at both ways wants to know which CPU does whose work, too.
+    pub fn rules(self) -> Vec<Rules> {
+        let placed = if self == Way::Both { placement::RULES } else { &[] };
+        let own = self.stages().into_iter().map(|stage| (stage, stage.rules));
+        own.chain(placed.iter().copied()).collect()
+    }
 }
+
+/// Rules, each list with the stage that it belongs to.
+pub type Rules = (&'static Stage, &'static [&'static Rule]);
 
 /// What the single TCP connections explain: they are worth the reading where one of these counters moved, or one of these
 /// gauges is so high.
@@ -98,14 +109,6 @@ pub static CONNECTIONS_TELL: &[(&Counter, u64)] = &[
     (&socket_memory::TCP_MEM, 65_536),
 ];
 
-/// Rules about which CPU does whose work, with their stages. They need to know how the machine is laid out, which costs more
-/// than a glance at the path may: who wants it asks.
-pub static PLACEMENT: &[(&Stage, &[&Rule])] = &[
-    (&ring::STAGE, &[&ring::UNEVEN]),
-    (&interrupt::STAGE, &[&interrupt::CONFLICTS]),
-    (&softirq::STAGE, &[&softirq::ONE_CPU]),
-];
-
 /// Every stage, in the order of the paths.
 pub fn stages() -> impl Iterator<Item = &'static Stage> {
     RECEIVE.iter().chain(SEND).copied()
@@ -118,8 +121,7 @@ pub fn counters() -> impl Iterator<Item = (&'static Stage, &'static Counter)> {
 
 /// Every rule, with its stage.
 pub fn rules() -> impl Iterator<Item = (&'static Stage, &'static Rule)> {
-    let placed = PLACEMENT.iter().map(|(stage, rules)| (*stage, *rules));
-    let all = stages().map(|stage| (stage, stage.rules)).chain(placed);
+    let all = Way::Both.rules().into_iter();
     all.flat_map(|(stage, rules)| rules.iter().map(move |rule| (stage, *rule)))
 }
 

@@ -23,4 +23,5 @@ mod run;
 mod schema;
 mod snapshots;
 mod sockets;
+mod topology;
 mod tree;

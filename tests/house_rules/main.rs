@@ -75,6 +75,8 @@ const RULE_IDS: &[&str] = &[
     "rx-queues-uneven",
     "conflicting-settings",
     "softirq-on-one-cpu",
+    "rps-interrupts-costly",
+    "tx-queues-uneven",
 ];
 
 /// The stages of the receive path, in the order in which a packet meets them.
