@@ -140,10 +140,18 @@ impl Layout {
         self.cpus.iter().find(|place| place.cpu == cpu)?.node
     }
 
-    /// The CPUs that may work for a device on this node: not set apart; all nodes' if it hangs on none.
+    /// The CPUs that may work for a device on this node: not set apart; all nodes' if it hangs on none. Those with the fewest
+    /// devices' interrupts first, and of them those that have most time left.
     pub fn fit_for(&self, node: Option<u32>) -> Vec<u32> {
         let fits = |cpu: &&CpuPlace| !cpu.isolated && (node.is_none() || cpu.node == node);
-        self.cpus.iter().filter(fits).map(|cpu| cpu.cpu).collect()
+        let vectors = |cpu: u32| {
+            let taken = self.devices.iter().flat_map(|device| &device.vectors);
+            taken.filter(|vector| vector.effective == [cpu] && vector.per_second.is_none_or(|rate| rate >= 1.0)).count()
+        };
+        let mut fit: Vec<&CpuPlace> = self.cpus.iter().filter(fits).collect();
+        // A few percent more or less say nothing.
+        fit.sort_by_key(|cpu| (vectors(cpu.cpu), (cpu.softirq_percent.unwrap_or(0.0) / 10.0) as u64));
+        fit.into_iter().map(|cpu| cpu.cpu).collect()
     }
 
     /// True if the CPUs hang on more than one NUMA node.

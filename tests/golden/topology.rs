@@ -243,8 +243,8 @@ fn what_is_crooked_is_told_with_what_mends_it() {
     }
     assert_eq!(conflicts.len(), 5, "{whys:#?}");
     // To CPUs of the card's own node, of which 3 is set apart.
-    assert_eq!(turns(conflicts[0]), ["62 5 0"]);
-    assert_eq!(turns(conflicts[1]), ["63 3 0"]);
+    assert_eq!(turns(conflicts[0]), ["62 5 2"]);
+    assert_eq!(turns(conflicts[1]), ["63 3 2"]);
     assert_eq!(turns(conflicts[2]), ["rx-0 0f 07"]);
     assert_eq!(found(&document, "rx-queues-uneven")[0]["severity"], "warning");
     assert_eq!(found(&document, "softirq-on-one-cpu")[0]["severity"], "warning");

@@ -16,9 +16,10 @@ const NOT_PROVOKED: &[(&str, &str)] = &[
     ("nic-policy-drops", "filters on the card need hardware; tests/golden/nic.rs"),
     ("rx-buffer-allocation-fails", "the whole machine would have to run out of memory"),
     ("interfaces-hidden", "the kernel's three lists always agree; tests/golden/findings.rs"),
-    ("conflicting-settings", "needs hardware with interrupts of its own, which a test must not move; its examples"),
-    ("rx-queues-uneven", "needs a card with several queues that counts by queue; its examples"),
-    ("softirq-on-one-cpu", "how busy a shared machine's CPUs are is not a test's to decide; its examples"),
+    (
+        "conflicting-settings",
+        "needs nodes, isolcpus= or interrupts that a test must not move; tests/golden/topology.rs",
+    ),
     (
         "backlog-nearly-full",
         "a queue that stays half full for a whole window overflows in it as well: backlog-overflow's fault",

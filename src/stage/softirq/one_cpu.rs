@@ -212,6 +212,11 @@ fn carries(device: &DevicePlace, busy: u32, percent: f64) -> Option<String> {
 fn relieve(seen: &Observed, layout: &Layout, device: &DevicePlace, busy: u32, finding: &mut Finding) {
     let name = device.device.as_str();
     let others: Vec<u32> = layout.fit_for(device.node).into_iter().filter(|cpu| *cpu != busy).collect();
+    let named = || {
+        let mut cpus = others.clone();
+        cpus.sort_unstable();
+        written(&cpus)
+    };
     let mut spread = |queue: &QueuePlace, why: &str| {
         let Some(from) = &queue.printed else { return };
         let Some(to) = with_cpus(from, &others, true).filter(|to| to != from) else { return };
@@ -220,7 +225,7 @@ fn relieve(seen: &Observed, layout: &Layout, device: &DevicePlace, busy: u32, fi
     };
     let masked: Vec<&QueuePlace> = device.receive().filter(|queue| queue.mask == [busy]).collect();
     if !masked.is_empty() {
-        let why = format!("its RPS mask names CPU {busy} alone: CPU {} could take flows too", written(&others));
+        let why = format!("its RPS mask names CPU {busy} alone: CPU {} could take flows too", named());
         masked.iter().for_each(|queue| spread(queue, &why));
         return;
     }
@@ -232,7 +237,7 @@ fn relieve(seen: &Observed, layout: &Layout, device: &DevicePlace, busy: u32, fi
     let here: Vec<&VectorPlace> = device.vectors.iter().filter(here).collect();
     let receiving: Vec<&QueuePlace> = device.receive().collect();
     if let ([queue], [_, ..]) = (&receiving[..], &here[..]) {
-        spread(queue, &format!("one queue: RPS lets CPU {} take its flows", written(&others)));
+        spread(queue, &format!("one queue: RPS lets CPU {} take its flows", named()));
         return;
     }
     for (vector, cpu) in here.iter().skip(1).zip(others.iter().cycle()) {

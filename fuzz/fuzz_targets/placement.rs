@@ -1,0 +1,24 @@
+//! What tells which CPU does whose work: lists and bitmaps of CPUs, the qdiscs of mq, the lines of /proc/interrupts.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netstat_deep::model::layout::{cpu_list, cpu_mask, written};
+use netstat_deep::source::{interrupts, mq};
+
+fuzz_target!(|bytes: &[u8]| {
+    let text = String::from_utf8_lossy(bytes);
+    if let Some(cpus) = cpu_list(&text) {
+        assert!(cpus.len() <= 2 * 8192);
+        assert!(cpu_list(&written(&cpus)).is_some_and(|again| again == cpus));
+    }
+    if let Some(cpus) = cpu_mask(&text) {
+        // A digit is four CPUs.
+        assert!(cpus.len() <= bytes.len() * 4 && cpus.is_sorted());
+    }
+    if let Some(bus) = interrupts::pci(bytes) {
+        assert!(!bus.contains('/') && !bus.contains(".."));
+    }
+    let qdiscs: Vec<mq::Qdisc> = mq::parse(bytes).into_iter().collect();
+    assert!(mq::queues(&qdiscs).count() <= qdiscs.len());
+});
