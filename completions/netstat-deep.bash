@@ -753,7 +753,7 @@ _netstat__deep() {
             return 0
             ;;
         netstat__subcmd__deep__subcmd__topology)
-            opts="-i -n -h --interval --count --dev --netns --json --jsonl --root --check --ignore --thresholds --color --help"
+            opts="-i -n -o -v -h --interval --count --watch --output --json --jsonl --dev --netns --root --check --ignore --thresholds --color --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -773,6 +773,14 @@ _netstat__deep() {
                     ;;
                 -n)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl openmetrics" -- "${cur}"))
                     return 0
                     ;;
                 --dev)

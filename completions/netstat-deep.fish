@@ -195,8 +195,12 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l js
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -s v -l verbose -d 'Show all listeners, more networks and destinations, and how the sources went'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand sockets" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows what leads where, and no rates' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -s o -l output -d 'How to show it' -r -f -a "table\t'For people'
+json\t'One JSON document'
+jsonl\t'A JSON document a line'
+openmetrics\t'For Prometheus'"
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -l dev -d 'Of the devices, show only this one' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -l netns -d 'Look at this network namespace: a name that \'ip netns\' knows, a path, or pid:N' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -l root -d 'Read a recorded tree of /proc and /sys instead of this host; two samples if it holds before/ and after/' -r -F
@@ -208,8 +212,10 @@ complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -l t
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in a pipe'
 never\t'Never'"
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -l json -d 'One JSON document'
-complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -l jsonl -d 'A JSON document a line and window'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -l watch -d 'A live screen: window after window in the same place, until it is interrupted'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -l json -d 'One JSON document, the same as --output json'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -l jsonl -d 'A JSON document a line and window, the same as --output jsonl'
+complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -s v -l verbose -d 'Show the queues and CPUs that did nothing, interrupts that serve no queue, and the sources too'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand topology" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s i -l interval -d 'Length of the window: 1s, 500ms, 2m. 0 shows the totals since boot' -r
 complete -c netstat-deep -n "__fish_netstat_deep_using_subcommand tune" -s n -l count -d 'How many windows, one after the other; 0 is without end' -r

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use self::counted::counted;
 use crate::model::{Changes, Counter, Flow, Scope, Sockets, Span, Stage, Uncounted};
+use crate::stage::{self, RECEIVE, SEND, Way};
 
 /// A queued packet is charged at least this many bytes (an empty skb: SKB_TRUESIZE(0) in include/linux/skbuff.h is 576
 /// on 64-bit kernels; 512 leaves room for others).
@@ -53,6 +54,9 @@ pub struct Line {
     /// Fragments that became part of other packets.
     #[serde(skip)]
     merged: u64,
+    /// Fragments that other packets became.
+    #[serde(skip)]
+    cut: u64,
     /// What does not balance, and by how much that may be wrong, for IPv4 and for IPv6 (and for what is of neither, with
     /// IPv4). Apart, so that multicast that IPv6 ignores does not hide a loss of IPv4.
     #[serde(skip)]
@@ -62,10 +66,11 @@ pub struct Line {
 /// The path as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Totals {
-    /// Packets that came in, after GRO.
+    /// Packets that came in, after GRO; of the send path, packets that IP was to send, before the device cuts them.
     #[serde(rename = "in")]
     pub taken: u64,
-    /// Packets that an application read, the kernel answered, or that were sent on.
+    /// Packets that an application read, the kernel answered, or that were sent on; of the send path, those that a device
+    /// took.
     pub delivered: u64,
     /// Packets lost.
     pub lost: u64,
@@ -77,19 +82,28 @@ pub struct Totals {
     pub unexplained: u64,
 }
 
-/// The lines of all stages, in the order of the path, and their sum.
+/// The edges of one way, with the counters that declare them.
+fn edges(way: Way) -> Vec<(&'static str, &'static Counter, Flow)> {
+    let edge = |counter: &Counter| if way == Way::Send { counter.sends } else { counter.flow };
+    let all = stage::stages().filter(|stage| way == Way::Send || RECEIVE.iter().any(|own| own.id == stage.id));
+    let counters = all.flat_map(|stage| stage.counters.iter().map(move |counter| (stage.id, *counter)));
+    counters.filter_map(|(stage, counter)| Some((stage, counter, edge(counter)?))).collect()
+}
+
+/// The lines of all stages of one way, in the order of the path, and their sum.
 pub fn solve(
-    stages: &[&'static Stage],
+    way: Way,
     changes: &Changes,
     sockets: Option<&Sockets>,
     uncounted: &mut [Uncounted],
 ) -> (Vec<Line>, Totals) {
     let mut nodes: BTreeMap<&'static str, Node> = BTreeMap::new();
-    for counter in stages.iter().flat_map(|stage| stage.counters) {
-        if let Some(flow) = counter.flow {
-            put(&mut nodes, counter, flow, changes);
-        }
+    let edges = edges(way);
+    for (_, counter, flow) in &edges {
+        put(&mut nodes, counter, *flow, changes);
     }
+    let stages = if way == Way::Send { SEND } else { RECEIVE };
+    reach(&mut nodes, stages);
     if let (Some(stage), Some(sockets)) = (stages.iter().find(|stage| stage.queues_in_sockets), sockets) {
         // What sockets say they lost and no protocol counter knows of (UDP over its memory limit, on 6.18).
         let node = nodes.entry(stage.id).or_default();
@@ -101,10 +115,12 @@ pub fn solve(
     for stage in stages {
         let node = nodes.get(stage.id).unwrap_or(&nothing);
         let before = stage.fed_by.and_then(|id| lines.iter().find(|line| line.stage == id));
-        let feeds_others = stages.iter().any(|other| other.fed_by == Some(stage.id));
+        // What it feeds may be counted there nevertheless, on newer kernels.
+        let uncounted = |id: &str| nodes.get(id).is_none_or(|node| node.taken.is_none());
+        let feeds_others = stages.iter().any(|other| other.fed_by == Some(stage.id) && uncounted(other.id));
         lines.push(node.line(stage.id, before, feeds_others, changes));
     }
-    missing::explain(stages, changes, uncounted, &mut lines);
+    missing::explain(&edges, changes, uncounted, &mut lines);
     let says_something = |line: &Line| sum([line.lost, line.unwanted, line.unexplained.unwrap_or(0)]) > 0;
     lines.retain(|line| line.taken.is_some() || line.out.is_some() || says_something(line));
     let totals = total(&lines);
@@ -122,6 +138,8 @@ struct Node {
     unmerged: u64,
     lost_merged: u64,
     queued: Option<i64>,
+    /// What is seen of its packets further on, in whole or in pieces: of the rest nothing is known.
+    reached: Option<u64>,
     /// In less out, for IPv4 and IPv6; what came in; and what may end here uncounted.
     balance: [i128; 2],
     taken_of: [u64; 2],
@@ -148,8 +166,7 @@ enum Side {
 
 impl Node {
     /// Notes that `counter` says something of this stage.
-    fn touch(&mut self, counter: &'static Counter, amount: u64, side: Side, read: [Span; 2]) {
-        let passes = matches!(counter.flow, Some(Flow::Pass { .. }));
+    fn touch(&mut self, counter: &'static Counter, amount: u64, side: Side, passes: bool, read: [Span; 2]) {
         if passes || self.scope.is_none() {
             self.scope = Some(counter.group.scope);
             self.unit = Some(counter.unit.word());
@@ -172,10 +189,12 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
         // Not on this kernel.
         return;
     }
-    let seen = Seen { counter, amount, read: table.read };
+    let passes = matches!(flow, Flow::Pass { .. } | Flow::PassBeside { .. } | Flow::Reaches { .. });
+    let seen = Seen { counter, amount, passes, read: table.read };
     let amount = amount.unwrap_or(0);
     match flow {
-        Flow::Pass { from, to } => {
+        Flow::PassBeside { beside, .. } if changes.each(beside).next().is_none() => {}
+        Flow::Pass { from, to } | Flow::PassBeside { from, to, .. } => {
             more(seen.at(nodes, from, Side::Out, amount).out.get_or_insert_default(), amount);
             let node = seen.at(nodes, to, Side::In, amount);
             more(node.taken.get_or_insert_default(), amount);
@@ -196,7 +215,43 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
         Flow::LostMerged { at } => more(&mut seen.at(nodes, at, Side::Neither, amount).lost_merged, amount),
         Flow::Uncertain { at } => more(&mut seen.at(nodes, at, Side::Neither, amount).uncertain[seen.family()], amount),
         // Need the balance of other stages: see missing::explain().
-        Flow::MayExplain { .. } | Flow::Joins | Flow::Leaves => {}
+        Flow::MayExplain { .. } | Flow::MayExplainBeyond { .. } | Flow::Joins | Flow::Leaves => {}
+        Flow::Reaches { past, at, or } => {
+            more(seen.at(nodes, at, Side::Out, amount).out.get_or_insert_default(), amount);
+            let reached = larger(counter, or, changes);
+            more(seen.at(nodes, past, Side::Neither, 0).reached.get_or_insert_default(), reached);
+        }
+        Flow::Queued { at } => {
+            // Is a gauge: there is nothing by which it could have been reset.
+            if let Some(risen) = changes.risen(counter) {
+                let node = nodes.entry(at).or_default();
+                node.queued = Some(node.queued.unwrap_or(0).saturating_add(risen));
+            }
+        }
+    }
+}
+
+/// By how much two counters grew that may hold the same packets of a device: of each device, the larger one.
+fn larger(one: &'static Counter, other: &'static Counter, changes: &Changes) -> u64 {
+    let mut devices: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+    for (at, counter) in [one, other].into_iter().enumerate() {
+        for (instance, grown) in changes.grown(counter) {
+            let Some(device) = instance.of_device() else { continue };
+            more(&mut devices.entry(device).or_default()[at], grown);
+        }
+    }
+    sum(devices.values().map(|[one, other]| *one.max(other)))
+}
+
+/// What was lost on the way from a stage to where its packets are seen again, or waits there, has passed it too.
+fn reach(nodes: &mut BTreeMap<&'static str, Node>, stages: &[&'static Stage]) {
+    for (at, stage) in stages.iter().enumerate() {
+        let behind = stages[at + 1..].iter().filter_map(|stage| nodes.get(stage.id));
+        let kept = behind.map(|node| sum([node.lost, node.unwanted, node.queued.unwrap_or(0).try_into().unwrap_or(0)]));
+        let kept = sum(kept);
+        if let Some(reached) = nodes.get_mut(stage.id).and_then(|node| node.reached.as_mut()) {
+            more(reached, kept);
+        }
     }
 }
 
@@ -204,6 +259,8 @@ fn put(nodes: &mut BTreeMap<&'static str, Node>, counter: &'static Counter, flow
 struct Seen {
     counter: &'static Counter,
     amount: Option<u64>,
+    /// True if they went on, instead of ending.
+    passes: bool,
     read: [Span; 2],
 }
 
@@ -223,7 +280,7 @@ impl Seen {
         let node = nodes.entry(stage).or_default();
         if self.amount.is_none() {
             node.broken = true;
-            if side != Side::Neither && matches!(self.counter.flow, Some(Flow::Pass { .. })) {
+            if side != Side::Neither && self.passes {
                 node.unknown[side as usize] = true;
             }
         }
@@ -232,7 +289,7 @@ impl Seen {
             Side::Out => node.balance[self.family()] -= i128::from(amount),
             Side::Neither => {}
         }
-        node.touch(self.counter, amount, side, self.read);
+        node.touch(self.counter, amount, side, self.passes, self.read);
         node
     }
 }
@@ -277,6 +334,7 @@ impl Node {
             queued: self.queued,
             unit: self.unit.unwrap_or("packets"),
             merged: self.merged.saturating_sub(self.unmerged).saturating_sub(self.lost_merged),
+            cut: self.unmerged.saturating_sub(self.merged),
             ..Line::default()
         };
         let [ins, outs] = &self.sides;
@@ -284,6 +342,10 @@ impl Node {
             line.taken = self.taken.filter(|_| !self.unknown[Side::In as usize]);
             line.out = self.out.filter(|_| !self.unknown[Side::Out as usize]);
             line.identity = "none: a counter was reset".into();
+            return line;
+        }
+        if let (Some(reached), Some(taken)) = (self.reached, self.taken.or(before.and_then(|before| before.out))) {
+            self.reaches(reached, taken, changes, &mut line);
             return line;
         }
         match (self.taken, self.out) {
@@ -301,7 +363,8 @@ impl Node {
             }
             // What it passes on is not counted, or not all of it: all that it did not lose.
             (Some(taken), _) => {
-                (line.taken, line.out) = (Some(taken), Some(taken.saturating_sub(gone)));
+                line.taken = Some(taken);
+                line.out = Some(taken.saturating_add(line.cut).saturating_sub(gone));
                 line.identity = format!("in = {}, out = in - lost", ins.join(" + "));
             }
             // What it takes in is not counted: all that is seen to leave it.
@@ -322,6 +385,20 @@ impl Node {
             }
         }
         line
+    }
+
+    /// Solves a stage of whose packets more may be seen further on than went in (pieces, and packets of other ways): at
+    /// least what is not seen there is missing. Both IP versions together, for devices do not tell them apart.
+    fn reaches(&self, reached: u64, taken: u64, changes: &Changes, line: &mut Line) {
+        let gone = self.lost.saturating_add(self.unwanted);
+        let missing = taken.saturating_sub(gone).saturating_sub(reached);
+        let uncertainty = sum([0, 1].map(|family| self.uncertainty(family, changes)));
+        line.taken = Some(taken);
+        line.out = Some(taken.saturating_sub(gone).saturating_sub(missing));
+        line.missing = [(missing, uncertainty), (0, 0)];
+        line.unexplained = Some(0);
+        line.uncertainty = Some(uncertainty);
+        line.identity = "in = out + lost + unexplained; of out, at most what devices sent, lost or hold".into();
     }
 
     /// Packets that may have passed while the counters were read, in both snapshots, and those that may end here
@@ -346,8 +423,11 @@ fn total(lines: &[Line]) -> Totals {
         more(&mut totals.unexplained, line.unexplained.unwrap_or(0));
         totals.queued = totals.queued.saturating_add(line.queued.unwrap_or(0));
     }
+    more(&mut totals.taken, sum(lines.iter().map(|line| line.cut)));
     let merged = sum(lines.iter().map(|line| line.merged));
     let gone = sum([totals.lost, totals.unwanted, totals.unexplained, merged]);
+    // What bridges and packet sockets send is not IP's: where that was lost, as much at least was to be sent.
+    totals.taken = totals.taken.max(gone);
     totals.delivered = totals.taken.saturating_sub(gone).saturating_add_signed(totals.queued.saturating_neg());
     totals
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::model::{Changes, Group, Kind, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span, Table};
+pub use crate::source::devices::Detail;
 use crate::source::devices::{self, Answer, Answers};
 use crate::source::groups::{CONNTRACK, DOORS, Door, NF_CONNTRACK};
 use crate::source::netlink::Dumped;
@@ -43,8 +44,8 @@ pub struct Observer {
     complete: Option<Duration>,
     /// What did not answer in time.
     slow: BTreeSet<String>,
-    /// Whether what counts by queue only is read as well.
-    queues: bool,
+    /// How closely the devices are looked at.
+    detail: Detail,
 }
 
 impl Observer {
@@ -56,13 +57,13 @@ impl Observer {
             bytes: Vec::new(),
             complete: None,
             slow: BTreeSet::new(),
-            queues: false,
+            detail: Detail::Devices,
         }
     }
 
-    /// The same, for who wants to know which queue does what: it reads what counts by queue only as well.
-    pub fn by_queue(mut self) -> Self {
-        self.queues = true;
+    /// The same, but it looks more closely at the devices.
+    pub fn with(mut self, detail: Detail) -> Self {
+        self.detail = detail;
         self
     }
 
@@ -80,7 +81,7 @@ impl Observer {
         let mut snapshot = Snapshot::default();
         let mut online = Vec::new();
         // Other threads wait for the kernel's rtnl lock while this one reads the files.
-        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow, self.queues));
+        let (begin, answers) = (self.clock.elapsed(), devices::start(&self.host, self.clock, &self.slow, self.detail));
         for door in DOORS {
             self.open(door, &mut online, &mut snapshot);
         }

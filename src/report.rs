@@ -14,6 +14,7 @@ use crate::model::{
     Change as Grown, Changes, Counter, Drop, DropTotals, Finding, Incident, Instance, Kind, Probe, Scope, SourceStatus,
     Stage, per_second,
 };
+use crate::stage::SEND;
 use crate::tune::journal::Change;
 use crate::tune::plan::Plan;
 
@@ -273,7 +274,7 @@ pub fn stage_counters(stages: &[&'static Stage], changes: &Changes) -> Vec<Stage
 
 fn value_of(change: Grown, changes: &Changes) -> Value {
     match change {
-        Grown::Gauge { value, max } => Value::Gauge { value, max },
+        Grown::Gauge { value, max, .. } => Value::Gauge { value, max },
         Grown::Total { total, delta } => {
             let rate = delta.zip(changes.seconds).and_then(|(delta, seconds)| per_second(delta, seconds));
             // Since boot, the change is the total: it is said once.
@@ -283,6 +284,12 @@ fn value_of(change: Grown, changes: &Changes) -> Value {
 }
 
 impl Report {
+    /// True if its ledger is that of the send path. A plan may be about either.
+    pub fn is_of_sending(&self) -> bool {
+        let lines = self.ledger.iter().flatten();
+        self.kind == Verb::Tx || lines.into_iter().any(|line| SEND.iter().any(|stage| stage.id == line.stage))
+    }
+
     /// How many findings there are of each severity, the worst first, as words.
     pub fn summary(&self) -> String {
         summary(&self.findings)

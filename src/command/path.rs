@@ -18,13 +18,13 @@ use crate::ledger;
 use crate::model::{
     Changes, Finding, Instance, Knob, Lasting, Observed, PathMtu, Probed, Scope, Settings, Severity, SourceStatus,
 };
-use crate::observe::{Observer, Window};
+use crate::observe::{Detail, Observer, Window};
 use crate::render::{self, Look};
 use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
 use crate::source::{Host, groups, inventory, owner, path_mtu, settings, text};
-use crate::stage::{RECEIVE, Way, link, placement, read};
+use crate::stage::{Way, link, placement, read};
 use crate::tune::{journal, recent};
 
 /// Watches one way and reports on it, once or window after window.
@@ -109,9 +109,13 @@ impl PathArgs {
 impl Run<'_> {
     /// An observer that reads all that the rules of this way look at. A recording serves every verb.
     fn observer(&self, host: Host) -> Observer {
-        let queues = self.way == Way::Both || matches!(host, Host::Taped(_));
-        let observer = Observer::new(host);
-        if queues { observer.by_queue() } else { observer }
+        let detail = match self.way {
+            _ if matches!(host, Host::Taped(_)) => Detail::Queues,
+            Way::Receive => Detail::Devices,
+            Way::Send => Detail::Qdiscs,
+            Way::Both => Detail::Queues,
+        };
+        Observer::new(host).with(detail)
     }
 
     /// What lies between two samples, the second of which is taken when `wait` is over; of one, what it says since boot.
@@ -176,9 +180,9 @@ impl Run<'_> {
             longer: changes.seconds.map_or(0.0, |seconds| (seen.seconds / seconds - 1.0).max(0.0)),
             ..Probed::default()
         });
-        let mut uncounted = uncounted(probed.as_ref());
-        let balances = !changes.since_boot && self.way != Way::Send;
-        let solved = balances.then(|| ledger::solve(RECEIVE, &changes, sockets.as_ref(), &mut uncounted));
+        let mut uncounted = uncounted(self.way, probed.as_ref());
+        let balances = !changes.since_boot;
+        let solved = balances.then(|| ledger::solve(self.way, &changes, sockets.as_ref(), &mut uncounted));
         let (ledger, totals) = solved.unzip();
         if let Some(probed) = &mut probed {
             probed.explained = explained(&uncounted);
@@ -186,15 +190,6 @@ impl Run<'_> {
         let settings =
             self.settings(host, &wanted_knobs(&self.way.rules(), &changes, sockets.as_ref(), probed.as_ref()));
         let path_mtus = path_mtus(host, &changes, &mut sources);
-        if self.way == Way::Send {
-            // Whoever reads the document must not take silence for health.
-            sources.push(SourceStatus {
-                name: "neighbours, qdiscs and drivers".into(),
-                ok: false,
-                reason: Some("not looked at on the send path yet".into()),
-                microseconds: 0,
-            });
-        }
         let thresholds = self.thresholds.clone();
         let enter = host.notes().map_or(&self.place.enter, |notes| &notes.enter).clone();
         let unexplained = missing(ledger.as_deref().unwrap_or_default());
@@ -321,7 +316,6 @@ pub(super) fn recorded_netns(notes: &Notes) -> Option<Netns> {
 
 /// Leaves only the rows of one device.
 fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
-    let is = |instance: &Instance| matches!(instance, Instance::Device { device: name } if name == device);
     let rows = changes.tables.iter().flat_map(|table| &table.rows);
     let names = rows.filter_map(|row| match &row.instance {
         Instance::Device { device } => Some(device.clone()),
@@ -337,9 +331,7 @@ fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
         return Err(Error::usage(format!("there is no device '{device}' here")).hint(hint));
     }
     for table in &mut changes.tables {
-        if table.group.scope == Scope::Device {
-            table.rows.retain(|row| is(&row.instance));
-        }
+        table.rows.retain(|row| row.instance.of_device().is_none_or(|name| name == device));
     }
     Ok(())
 }

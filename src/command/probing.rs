@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::model::{Direction, Drop, Harm, Probed, SourceStatus, Uncounted};
 use crate::source::place;
 use crate::source::probe::drops::Wanted;
-use crate::stage;
+use crate::stage::{self, Way};
 
 /// The probes of one namespace, if they could be attached.
 pub struct Probing {
@@ -55,17 +55,19 @@ impl Probing {
 }
 
 /// Packets of which no counter knows, for the ledger: by reason, as the stages declare it.
-pub fn uncounted(probed: Option<&Probed>) -> Vec<Uncounted> {
+pub fn uncounted(way: Way, probed: Option<&Probed>) -> Vec<Uncounted> {
     let drops = probed.iter().flat_map(|probed| &probed.drops);
-    drops.filter(|drop| drop.direction != Some(Direction::Out)).filter_map(one).collect()
+    let sends = way == Way::Send;
+    drops.filter(|drop| (drop.direction == Some(Direction::Out)) == sends).filter_map(|drop| one(drop, sends)).collect()
 }
 
-fn one(drop: &Drop) -> Option<Uncounted> {
+fn one(drop: &Drop, sends: bool) -> Option<Uncounted> {
     let name = drop.likely.as_deref().unwrap_or(&drop.reason);
     let (at, reason) = stage::reason(name, drop.protocol.as_deref())?;
+    let from = if sends { reason.missing_on_send? } else { reason.missing_at? };
     Some(Uncounted {
-        at,
-        from: reason.missing_at?,
+        at: if sends { from } else { at },
+        from,
         v6: drop.network.as_deref() == Some("ipv6"),
         packets: drop.count,
         unwanted: reason.harm == Harm::Harmless,
@@ -92,7 +94,7 @@ mod tests {
         let sent = Drop { direction: Some(Direction::Out), ..Drop::example("NETFILTER_DROP", 5) };
         let v6 = Drop { network: Some("ipv6".into()), ..Drop::example("NETFILTER_DROP", 7) };
         let drops = vec![Drop::example("NETFILTER_DROP", 3), sent, v6, Drop::example("SOCKET_RCVBUFF", 9)];
-        let found = uncounted(Some(&Probed { drops, ..Probed::default() }));
+        let found = uncounted(Way::Receive, Some(&Probed { drops, ..Probed::default() }));
         let found: Vec<_> = found.iter().map(|one| (one.at, one.from, one.v6, one.packets)).collect();
         assert_eq!(found, [("netfilter", "ip_in", false, 3), ("netfilter", "ip_in", true, 7)]);
     }

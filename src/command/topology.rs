@@ -13,7 +13,7 @@ use crate::cli::TopologyArgs;
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
 use crate::model::{Layout, Observed, Severity, SourceStatus};
-use crate::observe::{Observer, Window};
+use crate::observe::{Detail, Observer, Window};
 use crate::render;
 use crate::report::topology::{Topology, TopologyKind};
 use crate::report::{Netns, Own, SCHEMA};
@@ -79,7 +79,7 @@ impl Looking<'_> {
             live.show(out, |out| render::topology::write(&found, look, out)).map_err(Error::output)
         };
         let first = hosts.first().unwrap_or(&Host::Live);
-        let mut observer = Observer::new(first.clone()).by_queue();
+        let mut observer = Observer::new(first.clone()).with(Detail::Queues);
         if let [_, after] = hosts {
             show(after, observer.between(after.clone(), || ()))?;
         } else if first.is_recorded() || interval.is_zero() {

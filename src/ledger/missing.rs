@@ -2,15 +2,24 @@
 
 use super::{Line, family_of, more, sum};
 use crate::model::flow::FORWARDED;
-use crate::model::{Changes, Counter, Flow, Scope, Span, Stage, Uncounted};
+use crate::model::{Changes, Counter, Flow, Scope, Span, Uncounted};
+
+/// A counter's edge, and the stage that declares it.
+type Edge = (&'static str, &'static Counter, Flow);
 
 /// Counters that also hold packets of other ways, and probes, explain at most what is missing; then what is within the
 /// uncertainty is no longer called unexplained.
-pub fn explain(stages: &[&'static Stage], changes: &Changes, uncounted: &mut [Uncounted], lines: &mut [Line]) {
-    let mut onward = Onward::of(stages, changes);
-    for counter in stages.iter().flat_map(|stage| stage.counters) {
-        let Some(Flow::MayExplain { at, from }) = counter.flow else { continue };
+pub fn explain(edges: &[Edge], changes: &Changes, uncounted: &mut [Uncounted], lines: &mut [Line]) {
+    let mut onward = Onward::of(edges, changes);
+    for (_, counter, flow) in edges {
         let counted = changes.delta(counter).unwrap_or(0);
+        let (at, from, counted) = match *flow {
+            Flow::MayExplain { at, from } => (at, from, counted),
+            Flow::MayExplainBeyond { at, from, known } => {
+                (at, from, counted.saturating_sub(changes.delta(known).unwrap_or(0)))
+            }
+            _ => continue,
+        };
         let explained = onward.take(lines, from, families_of(counter), counted);
         if let Some(line) = lines.iter_mut().find(|line| line.stage == at) {
             more(&mut line.lost, explained);
@@ -57,13 +66,13 @@ struct Onward {
 }
 
 impl Onward {
-    fn of(stages: &[&'static Stage], changes: &Changes) -> Self {
+    fn of(edges: &[Edge], changes: &Changes) -> Self {
         let (mut sent_on, mut made, mut left) = ([0; 2], [0; 2], [None; 2]);
         let mut onward = Onward::default();
-        for (stage, counter) in stages.iter().flat_map(|stage| stage.counters.iter().map(move |it| (stage.id, it))) {
-            let Some((flow, amount)) = counter.flow.zip(changes.delta(counter)) else { continue };
+        for (stage, counter, flow) in edges {
+            let Some(amount) = changes.delta(counter) else { continue };
             let family = family_of(counter);
-            match flow {
+            match *flow {
                 Flow::Pass { to: FORWARDED, .. } => more(&mut sent_on[family], amount),
                 Flow::Joins => more(&mut made[family], amount),
                 Flow::Leaves => {

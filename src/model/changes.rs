@@ -16,6 +16,8 @@ pub enum Change {
     },
     /// A value that goes up and down.
     Gauge {
+        /// Its value at the start; absent if it was not there then.
+        first: Option<u64>,
         /// Its value at the end.
         value: u64,
         /// The highest value seen in the window.
@@ -135,10 +137,22 @@ impl Changes {
     /// The highest value of a gauge in the window, and its last one, over all its rows.
     pub fn gauge(&self, counter: &'static Counter) -> Option<(u64, u64)> {
         let values = self.each(counter).filter_map(|(_, change)| match change {
-            Change::Gauge { value, max } => Some((max, value)),
+            Change::Gauge { value, max, .. } => Some((max, value)),
             Change::Total { .. } => None,
         });
         values.reduce(|a, b| (a.0.max(b.0), a.1.saturating_add(b.1)))
+    }
+
+    /// By how much a gauge is higher at the end than at the start, over the rows that were there at both.
+    pub fn risen(&self, counter: &'static Counter) -> Option<i64> {
+        let risen = self.each(counter).filter_map(|(_, change)| match change {
+            Change::Gauge { first: Some(first), value, .. } => {
+                let by = i128::from(value) - i128::from(first);
+                Some(i64::try_from(by).unwrap_or(if by > 0 { i64::MAX } else { i64::MIN }))
+            }
+            _ => None,
+        });
+        risen.reduce(i64::saturating_add)
     }
 
     /// The highest value that a row of a gauge held over two looks in a row.
@@ -171,7 +185,7 @@ fn compare(table: &Table, before: Option<&Table>, peak: Option<&Table>) -> Chang
                 }
                 Kind::Gauge => {
                     let high = high.and_then(|row| row.values[column]);
-                    Change::Gauge { value: new, max: new.max(old.unwrap_or(0)).max(high.unwrap_or(0)) }
+                    Change::Gauge { first: old, value: new, max: new.max(old.unwrap_or(0)).max(high.unwrap_or(0)) }
                 }
             })
         });
@@ -194,8 +208,9 @@ fn fold(rows: Vec<ChangeRow>, columns: usize) -> Vec<ChangeRow> {
             (Change::Total { total: a, delta: da }, Change::Total { total: b, delta: db }) => {
                 Change::Total { total: a.saturating_add(b), delta: da.zip(db).map(|(a, b)| a.saturating_add(b)) }
             }
-            (Change::Gauge { value: a, max: ma }, Change::Gauge { value: b, max: mb }) => {
-                Change::Gauge { value: a.saturating_add(b), max: ma.saturating_add(mb) }
+            (Change::Gauge { first: fa, value: a, max: ma }, Change::Gauge { first: fb, value: b, max: mb }) => {
+                let first = fa.zip(fb).map(|(a, b)| a.saturating_add(b));
+                Change::Gauge { first, value: a.saturating_add(b), max: ma.saturating_add(mb) }
             }
             (a, _) => a,
         })

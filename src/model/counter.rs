@@ -51,6 +51,20 @@ pub enum Instance {
         /// The queue's name.
         queue: String,
     },
+    /// A queueing discipline of a network device, as tc(8) calls it: `htb 1:`.
+    Qdisc {
+        /// The device's name.
+        device: String,
+        /// The qdisc's kind and handle.
+        qdisc: String,
+    },
+    /// A class of a queueing discipline, as tc(8) calls it: `htb 1:10`.
+    Class {
+        /// The device's name.
+        device: String,
+        /// The class's kind and handle.
+        class: String,
+    },
     /// A socket, by the address it is bound to.
     Socket {
         /// Local address and port.
@@ -69,6 +83,22 @@ impl Instance {
         Instance::Queue { device: device.into(), queue: queue.into() }
     }
 
+    /// A qdisc of a device.
+    pub fn qdisc(device: impl Into<String>, qdisc: impl Into<String>) -> Self {
+        Instance::Qdisc { device: device.into(), qdisc: qdisc.into() }
+    }
+
+    /// The device that it is, or is a part of.
+    pub fn of_device(&self) -> Option<&str> {
+        match self {
+            Instance::Device { device }
+            | Instance::Queue { device, .. }
+            | Instance::Qdisc { device, .. }
+            | Instance::Class { device, .. } => Some(device),
+            Instance::Only | Instance::Cpu { .. } | Instance::Socket { .. } => None,
+        }
+    }
+
     /// True when there are no keys to show.
     pub fn is_only(&self) -> bool {
         *self == Instance::Only
@@ -81,7 +111,9 @@ impl std::fmt::Display for Instance {
             Instance::Only => Ok(()),
             Instance::Cpu { cpu } => write!(f, "cpu{cpu}"),
             Instance::Device { device } => f.write_str(device),
-            Instance::Queue { device, queue } => write!(f, "{device} {queue}"),
+            Instance::Queue { device, queue: part }
+            | Instance::Qdisc { device, qdisc: part }
+            | Instance::Class { device, class: part } => write!(f, "{device} {part}"),
             Instance::Socket { socket } => f.write_str(socket),
         }
     }
@@ -187,6 +219,7 @@ impl Group {
             unit,
             same_loss: None,
             flow: None,
+            sends: None,
             quiet_below: 1,
             help: "",
         }
@@ -224,8 +257,10 @@ pub struct Counter {
     pub unit: Unit,
     /// Counters with the same word here count the same lost packets: never add them up.
     pub same_loss: Option<&'static str>,
-    /// What it says about the packet's way, for the ledger.
+    /// What it says about the packet's way, for the ledger of what is received.
     pub flow: Option<Flow>,
+    /// The same for the ledger of what is sent.
+    pub sends: Option<Flow>,
     /// For a gauge that a rule looks at: below this it is not worth a look.
     pub quiet_below: u64,
     /// What it means, from the doc comment of its declaration. The first sentence stands alone.
@@ -255,6 +290,18 @@ impl Counter {
     pub const fn flow(mut self, flow: Flow) -> Self {
         self.flow = Some(flow);
         self
+    }
+
+    /// What it says about the way of packets that are sent.
+    pub const fn sends(mut self, flow: Flow) -> Self {
+        self.sends = Some(flow);
+        self
+    }
+
+    /// True if packets that it counts were lost, or not wanted.
+    pub fn is_loss(&self) -> bool {
+        let ends = [self.flow, self.sends].into_iter().flatten().any(Flow::is_loss);
+        ends || self.same_loss.is_some()
     }
 
     /// Set by [`counters!`](crate::counters) from the doc comment.

@@ -69,6 +69,41 @@ pub enum Flow {
         /// The stage in whose balance they are missing.
         from: &'static str,
     },
+    /// The same as [`Flow::MayExplain`] for what exceeds that which `known` counted: that knows the same packets, lost
+    /// elsewhere.
+    MayExplainBeyond {
+        /// The stage that loses.
+        at: &'static str,
+        /// The stage in whose balance they are missing.
+        from: &'static str,
+        /// Counts some of them where they are lost.
+        known: &'static Counter,
+    },
+    /// Passed from one stage to a later one, if the kernel also counts `beside`: one that does not has them in another
+    /// counter already.
+    PassBeside {
+        /// The stage that they leave.
+        from: &'static str,
+        /// The stage that takes them.
+        to: &'static str,
+        /// What must be there.
+        beside: &'static Counter,
+    },
+    /// Left this stage by the counts of a device, that also hold packets of ways which `past` does not see, and pieces of
+    /// larger packets: of what `past` passed on, at least that is missing which they do not reach.
+    Reaches {
+        /// The last stage that counts whole packets.
+        past: &'static str,
+        /// The stage that they leave.
+        at: &'static str,
+        /// Another counter of the same device: the larger one holds.
+        or: &'static Counter,
+    },
+    /// How many wait at this stage: a gauge.
+    Queued {
+        /// The stage.
+        at: &'static str,
+    },
     /// Made here, and sent the way of those that are sent on.
     Joins,
     /// Given to a device, of those that are sent on and those that were made here. A kernel that counts these counts a
@@ -102,6 +137,9 @@ impl Flow {
         !matches!(
             self,
             Flow::Pass { .. }
+                | Flow::PassBeside { .. }
+                | Flow::Reaches { .. }
+                | Flow::Queued { .. }
                 | Flow::Joins
                 | Flow::Leaves
                 | Flow::Merged { .. }

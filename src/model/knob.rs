@@ -16,6 +16,8 @@ pub enum Place {
     Sysfs(&'static str),
     /// A device's own setting, as ethtool shows it: `ethtool/DEV/rings/rx`.
     Ethtool(&'static str),
+    /// A qdisc's own setting, as tc shows it: `qdisc/DEV/HANDLE/limit`.
+    Qdisc(&'static str),
     /// A file of an interrupt, below `/proc`: `IRQ` in this path stands for its number.
     Irq(&'static str),
     /// Where these words say: only its owner can change it there.
@@ -42,6 +44,8 @@ pub enum Tree {
     Ethtool,
     /// `/proc`, for what belongs to interrupts.
     Irq,
+    /// No file: a qdisc's setting that tc sets.
+    Qdisc,
 }
 
 /// The place of one setting: which tree, and the path below it.
@@ -68,7 +72,7 @@ impl std::fmt::Display for SettingFile {
             Tree::Sysfs => "/sys",
             // Its path begins with that word.
             Tree::Irq => "/proc",
-            Tree::Ethtool => return f.write_str(&self.path.replace('/', " ")),
+            Tree::Ethtool | Tree::Qdisc => return f.write_str(&self.path.replace('/', " ")),
         };
         write!(f, "{root}/{}", self.path)
     }
@@ -179,6 +183,7 @@ impl Knob {
             Place::Sysfs(path) => format!("/sys/{path}"),
             Place::Irq(path) => format!("/proc/{path}"),
             Place::Ethtool(path) => ethtool(path, "VALUE").unwrap_or_default(),
+            Place::Qdisc(_) => "tc qdisc change dev DEV parent PARENT handle HANDLE KIND limit VALUE".into(),
             Place::Elsewhere(words) => words.into(),
         }
     }
@@ -186,7 +191,7 @@ impl Knob {
     /// Its path below its tree, `DEV` and the queue still in it.
     pub fn path(&self) -> String {
         match self.place {
-            Place::Sysfs(path) | Place::Ethtool(path) | Place::Irq(path) => path.into(),
+            Place::Sysfs(path) | Place::Ethtool(path) | Place::Irq(path) | Place::Qdisc(path) => path.into(),
             Place::Sysctl | Place::Elsewhere(_) => self.id.replace('.', "/"),
         }
     }
@@ -195,11 +200,13 @@ impl Knob {
     pub fn path_of(&self, instance: &Instance) -> String {
         let (device, queue) = match instance {
             Instance::Queue { device, queue } => (device.clone(), queue.as_str()),
+            // `htb 1:`: the kind is no part of a path.
+            Instance::Qdisc { device, qdisc } => (device.clone(), qdisc.split(' ').nth(1).unwrap_or_default()),
             other => (other.to_string(), ""),
         };
         let part = |part: &str| match part {
             "DEV" => device.clone(),
-            "rx-N" | "tx-N" | "IRQ" => queue.into(),
+            "rx-N" | "tx-N" | "IRQ" | "HANDLE" => queue.into(),
             part => part.to_owned(),
         };
         self.path().split('/').map(part).collect::<Vec<_>>().join("/")
@@ -221,6 +228,7 @@ impl Knob {
             Place::Sysfs(_) => Some(Tree::Sysfs),
             Place::Ethtool(_) => Some(Tree::Ethtool),
             Place::Irq(_) => Some(Tree::Irq),
+            Place::Qdisc(_) => Some(Tree::Qdisc),
             Place::Elsewhere(_) => None,
         }
     }
@@ -315,7 +323,7 @@ impl Suggestion {
     /// The knob's id, and the device and queue where it does not say them.
     pub fn name(&self) -> String {
         match &self.file {
-            Some(SettingFile { tree: Tree::Sysfs | Tree::Ethtool | Tree::Irq, .. }) => {
+            Some(SettingFile { tree: Tree::Sysfs | Tree::Ethtool | Tree::Irq | Tree::Qdisc, .. }) => {
                 format!("{} of {}", self.knob, self.instance)
             }
             _ => self.knob.clone(),

@@ -75,7 +75,7 @@ impl Observed {
     pub fn with_at(mut self, counter: &'static Counter, instance: Instance, amount: u64) -> Self {
         let change = match counter.kind {
             Kind::Total => Change::Total { total: amount, delta: Some(amount) },
-            Kind::Gauge => Change::Gauge { value: amount, max: amount },
+            Kind::Gauge => Change::Gauge { first: Some(amount), value: amount, max: amount },
         };
         self.changes.tables.push(ChangeTable {
             group: counter.group,

@@ -40,22 +40,48 @@ pub struct Reason {
     pub unnamed_in: &'static [&'static str],
     /// No counter knows of these packets: they are missing in the balance of this stage.
     pub missing_at: Option<&'static str>,
+    /// The same on the way out.
+    pub missing_on_send: Option<&'static str>,
 }
 
 impl Reason {
     /// A reason that nobody needs to care for.
     pub const fn harmless(name: &'static str, normal: &'static str) -> Self {
-        Reason { name, harm: Harm::Harmless, normal, functions: &[], unnamed_in: &[], missing_at: None }
+        Reason {
+            name,
+            harm: Harm::Harmless,
+            normal,
+            functions: &[],
+            unnamed_in: &[],
+            missing_at: None,
+            missing_on_send: None,
+        }
     }
 
     /// A reason that is worth a look if there is a lot of it.
     pub const fn watch(name: &'static str, normal: &'static str) -> Self {
-        Reason { name, harm: Harm::Watch, normal, functions: &[], unnamed_in: &[], missing_at: None }
+        Reason {
+            name,
+            harm: Harm::Watch,
+            normal,
+            functions: &[],
+            unnamed_in: &[],
+            missing_at: None,
+            missing_on_send: None,
+        }
     }
 
     /// A reason that hurts.
     pub const fn harmful(name: &'static str, normal: &'static str) -> Self {
-        Reason { name, harm: Harm::Harmful, normal, functions: &[], unnamed_in: &[], missing_at: None }
+        Reason {
+            name,
+            harm: Harm::Harmful,
+            normal,
+            functions: &[],
+            unnamed_in: &[],
+            missing_at: None,
+            missing_on_send: None,
+        }
     }
 
     /// The functions that drop for this reason on kernels that give none.
@@ -71,5 +97,10 @@ impl Reason {
     /// The stage in whose balance these packets are missing, because no counter knows of them.
     pub const fn missing_at(self, stage: &'static str) -> Self {
         Reason { missing_at: Some(stage), ..self }
+    }
+
+    /// On the way out nobody counts them either: they are missing in the balance of this stage, that lost them.
+    pub const fn missing_on_send(self, stage: &'static str) -> Self {
+        Reason { missing_on_send: Some(stage), ..self }
     }
 }

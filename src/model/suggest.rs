@@ -93,6 +93,7 @@ impl Observed {
                 let path = knob.path_of(&instance);
                 (self.ethtool(&path, &to), self.ethtool(&path, &from))
             }
+            Place::Qdisc(_) => (self.qdisc(&instance, &to), self.qdisc(&instance, &from)),
             Place::Elsewhere(_) => (format!("{name} = {to}, in the application"), format!("{name} = {from}")),
         };
         Suggestion {
@@ -135,6 +136,17 @@ impl Observed {
                 format!("{enter} unshare --mount sh -c {}", quoted(&mounted))
             }
             None => write,
+        }
+    }
+
+    /// `tc qdisc change` wants the other options of some kinds too: then this is how it begins.
+    fn qdisc(&self, instance: &Instance, limit: &str) -> String {
+        let Instance::Qdisc { device, qdisc } = instance else { return String::new() };
+        let (kind, handle) = qdisc.split_once(' ').unwrap_or((qdisc, ""));
+        let set = format!("tc qdisc change dev {} root handle {handle} {kind} limit {limit}", quoted(device));
+        match &self.enter {
+            Some(enter) => format!("{enter} {set}"),
+            None => set,
         }
     }
 

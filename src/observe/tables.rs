@@ -125,6 +125,8 @@ fn instance(group: &Group, label: Label, online: &[u32]) -> Option<Instance> {
         Label::RxQueue(name, number) => Instance::queue(text::printable(name), format!("rx-{number}")),
         Label::TxQueue(name, number) => Instance::queue(text::printable(name), format!("tx-{number}")),
         Label::Vector(name, vector) => Instance::queue(text::printable(name), text::printable(vector)),
+        Label::Qdisc(name, qdisc) => Instance::qdisc(text::printable(name), qdisc),
+        Label::Class(name, class) => Instance::Class { device: text::printable(name), class: class.into() },
         // Of a folded table every possible CPU has a line: the number only tells the lines apart.
         Label::Line(n) if group.folded => Instance::Cpu { cpu: u32::try_from(n).ok()? },
         Label::Line(n) => Instance::Cpu { cpu: online.get(n).copied().or_else(|| u32::try_from(n).ok())? },

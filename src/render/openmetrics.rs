@@ -59,8 +59,15 @@ fn family(report: &Report, counter: &'static Counter, out: &mut dyn Write) -> io
             Instance::Only => writeln!(out, "{name} {value}")?,
             Instance::Cpu { cpu } => writeln!(out, "{name}{{cpu=\"{cpu}\"}} {value}")?,
             Instance::Device { device } => writeln!(out, "{name}{{device=\"{}\"}} {value}", label(device))?,
-            Instance::Queue { device, queue } => {
-                writeln!(out, "{name}{{device=\"{}\",queue=\"{}\"}} {value}", label(device), label(queue))?
+            Instance::Queue { device, queue: part }
+            | Instance::Qdisc { device, qdisc: part }
+            | Instance::Class { device, class: part } => {
+                let key = match instance {
+                    Instance::Queue { .. } => "queue",
+                    Instance::Qdisc { .. } => "qdisc",
+                    _ => "class",
+                };
+                writeln!(out, "{name}{{device=\"{}\",{key}=\"{}\"}} {value}", label(device), label(part))?
             }
             Instance::Socket { socket } => writeln!(out, "{name}{{socket=\"{}\"}} {value}", label(socket))?,
         }

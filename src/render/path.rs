@@ -3,9 +3,9 @@
 use anstyle::{AnsiColor, Style};
 
 use super::words::short;
-use crate::model::Instance;
+use crate::model::{Counter, Instance};
 use crate::report::{Report, Value};
-use crate::stage::{link, softirq};
+use crate::stage::{driver_tx, link, softirq};
 
 /// Loss, and what is critical.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -71,6 +71,30 @@ fn boxes(report: &Report) -> Option<Vec<Box>> {
         let (value, style) = if lost > 0 { (format!("✗{}", tight(lost as f64)), BAD) } else { ("0".into(), DIM) };
         Box { name: name.into(), value, style }
     };
+    let whole = |name: String, packets: u64, style: Style| Box { name, value: rate(packets), style };
+    let passed = if totals.lost > 0 { ODD } else { GOOD };
+    if report.is_of_sending() {
+        let odd = |stages: &[&str]| {
+            let lines = ledger.iter().filter(|line| stages.contains(&line.stage));
+            lines.filter_map(|line| line.unexplained).fold(0, u64::saturating_add)
+        };
+        // What nothing explains shows where it is missing, if nothing was lost there that is known.
+        let stage = |name: &str, stages: &[&str]| match (lost(stages), odd(stages)) {
+            (0, unknown) if unknown > 0 => {
+                Box { name: name.into(), value: format!("?{}", tight(unknown as f64)), style: ODD }
+            }
+            _ => stage(name, stages),
+        };
+        return Some(vec![
+            whole("app".into(), totals.taken, Style::new()),
+            stage("ip", &["ip_out"]),
+            stage("neighbour", &["neighbour"]),
+            stage("egress", &["egress"]),
+            stage("qdisc", &["qdisc"]),
+            stage("driver", &["validate", "driver_tx", "completion", "watchdog", "virtual_devices"]),
+            whole(busiest_device(report, &driver_tx::TX_PACKETS, "out"), totals.delivered, passed),
+        ]);
+    }
     let squeezes = report.delta(&softirq::TIME_SQUEEZE).unwrap_or(0);
     let softirq = match squeezes {
         0 => Box { name: "softirq".into(), value: "0".into(), style: DIM },
@@ -81,7 +105,7 @@ fn boxes(report: &Report) -> Option<Vec<Box>> {
         netfilter = Box { value: format!("?{}", tight(totals.unexplained as f64)), style: ODD, ..netfilter };
     }
     Some(vec![
-        Box { name: busiest_device(report), value: rate(totals.taken), style: Style::new() },
+        whole(busiest_device(report, &link::RX_PACKETS, "in"), totals.taken, Style::new()),
         stage("ring", &["link", "ring"]),
         softirq,
         stage("backlog", &["backlog"]),
@@ -89,7 +113,7 @@ fn boxes(report: &Report) -> Option<Vec<Box>> {
         netfilter,
         stage("udp", &["udp_in"]),
         stage("tcp", &["tcp_listen", "tcp_in"]),
-        Box { name: "app".into(), value: rate(totals.delivered), style: if totals.lost > 0 { ODD } else { GOOD } },
+        whole("app".into(), totals.delivered, passed),
     ])
 }
 
@@ -98,10 +122,10 @@ fn tight(n: f64) -> String {
     short(n).replace(' ', "")
 }
 
-/// The device that received most, and how many others received something.
-fn busiest_device(report: &Report) -> String {
+/// The device that counted most, and how many others counted something; `none` if there is none.
+fn busiest_device(report: &Report, counter: &'static Counter, none: &str) -> String {
     let mut devices: Vec<(u64, &str)> = report
-        .values(&link::RX_PACKETS)
+        .values(counter)
         .filter_map(|(instance, value)| match (instance, value) {
             (Instance::Device { device }, Value::Total { delta: Some(delta), .. }) if delta > 0 => {
                 Some((delta, device.as_str()))
@@ -111,7 +135,7 @@ fn busiest_device(report: &Report) -> String {
         .collect();
     devices.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     match devices[..] {
-        [] => "in".into(),
+        [] => none.into(),
         [(_, name)] => cut(name),
         [(_, name), ..] => format!("{} +{}", cut(name), devices.len() - 1),
     }

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::path::{self, BAD, BOLD, COMMAND, DIM, GOOD, ODD};
 use super::words::{bytes, grouped, share, short, time, wrap};
 use crate::model::{Evidence, Finding, Instance, Severity, SourceStatus, Suggestion, Victim};
-use crate::report::{Report, Value, Verb};
+use crate::report::{Report, Value};
 
 /// The narrowest terminal that people still use.
 const WIDTH: usize = 80;
@@ -21,15 +21,11 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
         writeln!(out, "\n{names}\n{values}")?;
     }
     balance(report, out)?;
-    if report.kind == Verb::Tx {
-        writeln!(out)?;
-        paragraph(out, "", NOT_SEEN, DIM)?;
-    }
     for finding in &report.findings {
         writeln!(out)?;
         show_finding(finding, &when(report.since_boot, report.window_seconds), out)?;
     }
-    if report.since_boot && verbose == 0 && report.kind != Verb::Tx {
+    if report.since_boot && verbose == 0 {
         losses_since_boot(report, out)?;
     }
     if let Some(next) = what_next(report) {
@@ -67,7 +63,8 @@ fn headline(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 fn balance(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Some(totals) = report.totals else { return Ok(()) };
     let lost_style = if totals.lost > 0 { BAD } else { Style::new() };
-    write!(out, " in {}  delivered {}", grouped(totals.taken), grouped(totals.delivered))?;
+    let [taken, passed] = if report.is_of_sending() { ["to send", "sent"] } else { ["in", "delivered"] };
+    write!(out, " {taken} {}  {passed} {}", grouped(totals.taken), grouped(totals.delivered))?;
     write!(out, "  {lost_style}lost {}", grouped(totals.lost))?;
     if totals.lost > 0 {
         write!(out, " ({})", share(totals.lost, totals.taken))?;
@@ -82,9 +79,7 @@ fn balance(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let style = if totals.unexplained > 0 { ODD } else { Style::new() };
     writeln!(out, "  {style}unexplained {}{style:#}", grouped(totals.unexplained))?;
     if totals.unexplained > 0 {
-        let text = "No counter says where the unexplained packets went: most likely firewall rules, or XFRM policies. \
-                    'nft list ruleset' shows the rules' own counters.";
-        paragraph(out, "", text, DIM)?;
+        paragraph(out, "", if report.is_of_sending() { UNSEEN_OUT } else { UNSEEN_IN }, DIM)?;
     }
     Ok(())
 }
@@ -117,9 +112,11 @@ pub fn show_finding(finding: &Finding, when: &str, out: &mut dyn Write) -> io::R
     Ok(())
 }
 
-/// What the send path's report says nothing of.
-const NOT_SEEN: &str = "Only down to IP, and without a balance: for what neighbours, qdiscs and drivers lose see 'drops', \
-                        'tc -s qdisc' and 'ip -s -s link'.";
+/// Where packets go of which no counter tells.
+const UNSEEN_IN: &str = "No counter says where the unexplained packets went: most likely firewall rules, or XFRM policies. \
+                         'nft list ruleset' shows the rules' own counters.";
+const UNSEEN_OUT: &str = "No counter says where the unexplained packets went: most likely firewall rules (OUTPUT), BPF \
+                          programs, or next hops that do not answer. 'drops' sees each; -v shows at which stage.";
 
 /// What to look at when nothing was found. Of a recording there is nothing more to be seen.
 fn what_next(report: &Report) -> Option<&'static str> {
@@ -244,7 +241,7 @@ fn losses_since_boot(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         for (counter, value) in &entry.counters.0 {
             if let Value::Total { total, .. } = *value
                 && total > 0
-                && (counter.same_loss.is_some() || counter.flow.is_some_and(|flow| flow.is_loss()))
+                && counter.is_loss()
             {
                 table.add_row([entry.stage.into(), counter.id(), cell(&entry.instance), grouped(total)]);
             }

@@ -11,10 +11,21 @@ use super::interrupts::Card;
 use super::netdev::{self, Names};
 use super::netlink::{self, Client, DEADLINE, Dumped, Family};
 use super::sheet::Rows;
-use super::{Host, interrupts, link, mq, text};
+use super::{Host, interrupts, link, qdisc, text};
 
 /// Enough for a dump, whose buffer is on the heap.
 const STACK: usize = 128 << 10;
+
+/// How closely devices are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// What they tell of themselves.
+    Devices,
+    /// Their qdiscs as well.
+    Qdiscs,
+    /// Each queue as well, also of software that tells of its queues if it is asked.
+    Queues,
+}
 
 /// What one source gave.
 #[derive(Debug)]
@@ -42,12 +53,11 @@ enum Sent {
 }
 
 /// Starts to ask about all devices of the calling thread's network namespace. Drivers that were `slow` are asked last, so
-/// that they do not keep others waiting. Times are taken from `clock`. What counts by queue only is left out unless the
-/// `queues` are wanted.
-pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>, queues: bool) -> io::Result<Answers> {
+/// that they do not keep others waiting. Times are taken from `clock`.
+pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>, detail: Detail) -> io::Result<Answers> {
     let (send, receive) = mpsc::channel();
     let (host, slow, started) = (host.clone(), slow.clone(), clock.elapsed());
-    spawn(move || ask(&Asking { host, clock, send }, &slow, queues))?;
+    spawn(move || ask(&Asking { host, clock, send }, &slow, detail))?;
     Ok(Answers { receive, clock, started, asked: Vec::new() })
 }
 
@@ -100,7 +110,7 @@ impl Asking {
     }
 }
 
-fn ask(asking: &Asking, slow: &BTreeSet<String>, queues: bool) {
+fn ask(asking: &Asking, slow: &BTreeSet<String>, detail: Detail) {
     let links = asking.answer("rtnetlink links", || {
         let (links, dumped) = link::read(&asking.host)?;
         if links.is_empty() {
@@ -115,7 +125,10 @@ fn ask(asking: &Asking, slow: &BTreeSet<String>, queues: bool) {
     });
     let Some(links) = links else { return };
     let drivers = Asking { host: asking.host.clone(), clock: asking.clock, send: asking.send.clone() };
-    let asked = links.iter().filter(|link| link.hardware || (queues && link.by_queue)).map(|link| link.name.clone());
+    let asked = links
+        .iter()
+        .filter(|link| link.hardware || (detail == Detail::Queues && link.by_queue))
+        .map(|link| link.name.clone());
     let mut devices: Vec<(String, Vec<u8>)> = asked.map(|name| (driver_source(&name), name)).collect();
     devices.sort_by_key(|(source, _)| slow.contains(source));
     if !devices.is_empty()
@@ -124,10 +137,9 @@ fn ask(asking: &Asking, slow: &BTreeSet<String>, queues: bool) {
         asking.answer("driver statistics", || Err::<((), _, _), _>(e));
     }
     let names: Names = links.into_iter().map(|link| (link.index, link.name)).collect();
-    if queues {
-        let mut client = Client::new(&asking.host, Family::Route);
-        asking.answer("rtnetlink qdiscs of queues", || {
-            mq::read(&mut client, &names).map(|(rows, dumped)| ((), rows, dumped))
+    if detail >= Detail::Qdiscs {
+        asking.answer("rtnetlink qdiscs", || {
+            qdisc::read(&mut qdisc::client(&asking.host), &names).map(|(rows, dumped)| ((), rows, dumped))
         });
     }
     let mut client = Client::new(&asking.host, Family::Generic);
@@ -215,7 +227,7 @@ mod tests {
 
     #[test]
     fn this_machine_s_devices_answer() {
-        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new(), false).unwrap();
+        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new(), Detail::Devices).unwrap();
         let all: Vec<Answer> = answers.collect();
         let links = all.iter().find(|answer| answer.name == "rtnetlink links").unwrap();
         assert!(links.result.is_ok(), "{links:?}");

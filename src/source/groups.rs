@@ -126,6 +126,23 @@ groups! {
     /// The same by queue.
     QSTATS_QUEUE: "qstats_queue", Queue, 64 bits, "netdev netlink qstats-get",
         "net/core/netdev-genl.c netdev_nl_stats_by_queue()";
+    /// Queueing disciplines, those that a device's packets enter first. What is lost below them is counted here too.
+    QDISC: "qdisc", Device, 32 bits, "rtnetlink RTM_GETQDISC, TCA_STATS2", "net/sched/sch_api.c tc_fill_qdisc()";
+    /// Queueing disciplines below another, and classes: parts of what their root counts.
+    QDISC_CHILD: "qdisc_child", Device, 32 bits, "rtnetlink RTM_GETQDISC and RTM_GETTCLASS, TCA_STATS2",
+        "net/sched/sch_api.c tc_fill_qdisc(), tc_fill_tclass()";
+    /// The hooks of tc's filters and programs, both ways of a device together.
+    CLSACT: "clsact", Device, 32 bits, "rtnetlink RTM_GETQDISC, TCA_STATS2", "net/sched/sch_ingress.c clsact_init()";
+    /// What only fq counts.
+    FQ: "fq", Device, 64 bits, "rtnetlink RTM_GETQDISC, TCA_STATS_APP", "net/sched/sch_fq.c fq_dump_stats()";
+    /// What only fq_codel counts.
+    FQ_CODEL: "fq_codel", Device, 32 bits, "rtnetlink RTM_GETQDISC, TCA_STATS_APP",
+        "net/sched/sch_fq_codel.c fq_codel_dump_stats()";
+    /// What only the classes of htb count.
+    HTB: "htb", Device, 32 bits, "rtnetlink RTM_GETTCLASS, TCA_STATS_APP",
+        "net/sched/sch_htb.c htb_dump_class_stats()";
+    /// What only cake counts.
+    CAKE: "cake", Device, 32 bits, "rtnetlink RTM_GETQDISC, TCA_STATS_APP", "net/sched/sch_cake.c cake_dump_stats()";
     /// What the disciplines below mq hand to the driver, by the transmit queue that each stands before.
     MQ: "mq", Queue, 32 bits, "rtnetlink RTM_GETQDISC, TCA_STATS2", "net/sched/sch_mq.c mq_attach()";
     /// Pages that a device's receive buffers are made of, all its pools together.

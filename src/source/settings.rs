@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::qdisc::limit;
 use super::{Host, ethtool, sysfs, text};
 use crate::model::{SettingFile, Settings, Tree};
 
@@ -23,6 +24,10 @@ pub fn read(host: &Host, templates: impl Iterator<Item = SettingFile>) -> Settin
         if template.tree == Tree::Ethtool {
             // One message for all devices has all settings of its kind.
             blocks.extend(template.path.split('/').nth(2).map(str::to_owned));
+            continue;
+        }
+        if template.tree == Tree::Qdisc {
+            limit::read(host, &mut settings);
             continue;
         }
         for path in trees.expand(&template) {
@@ -44,8 +49,10 @@ pub fn read(host: &Host, templates: impl Iterator<Item = SettingFile>) -> Settin
 
 /// The present value, blanks normalised to one.
 pub fn value(file: &SettingFile) -> io::Result<String> {
-    if file.tree == Tree::Ethtool {
-        return ethtool::settings::value_at(&file.path);
+    match file.tree {
+        Tree::Ethtool => return ethtool::settings::value_at(&file.path),
+        Tree::Qdisc => return limit::value(&file.path),
+        Tree::Sysctl | Tree::Sysfs | Tree::Irq => {}
     }
     let mut bytes = Vec::new();
     open(file, OFlags::RDONLY)?.take(LONGEST).read_to_end(&mut bytes)?;
@@ -54,19 +61,21 @@ pub fn value(file: &SettingFile) -> io::Result<String> {
 
 /// Whether the value could be set, without setting it.
 pub fn writable(file: &SettingFile) -> io::Result<()> {
-    if file.tree == Tree::Ethtool {
-        return ethtool::settings::settable(&file.path);
+    match file.tree {
+        Tree::Ethtool => ethtool::settings::settable(&file.path),
+        Tree::Qdisc => limit::settable(&file.path),
+        Tree::Sysctl | Tree::Sysfs | Tree::Irq => open(file, OFlags::WRONLY).map(drop),
     }
-    open(file, OFlags::WRONLY).map(drop)
 }
 
 /// Sets the value.
 pub fn set(file: &SettingFile, value: &str) -> io::Result<()> {
-    if file.tree == Tree::Ethtool {
-        return ethtool::settings::set(&file.path, value);
+    match file.tree {
+        Tree::Ethtool => ethtool::settings::set(&file.path, value),
+        Tree::Qdisc => limit::set(&file.path, value),
+        // The kernel takes a value as a whole, in one write.
+        Tree::Sysctl | Tree::Sysfs | Tree::Irq => open(file, OFlags::WRONLY)?.write_all(value.as_bytes()),
     }
-    // The kernel takes a value as a whole, in one write.
-    open(file, OFlags::WRONLY)?.write_all(value.as_bytes())
 }
 
 fn open(file: &SettingFile, flags: OFlags) -> io::Result<File> {
@@ -75,7 +84,7 @@ fn open(file: &SettingFile, flags: OFlags) -> io::Result<File> {
         Tree::Sysctl => rustix::fs::openat(CWD, format!("/proc/sys/{}", file.path), flags, Mode::empty())?,
         Tree::Sysfs => rustix::fs::openat(sysfs::root()?, &file.path, flags, Mode::empty())?,
         Tree::Irq => rustix::fs::openat(CWD, format!("/proc/{}", file.path), flags, Mode::empty())?,
-        Tree::Ethtool => return Err(io::ErrorKind::Unsupported.into()),
+        Tree::Ethtool | Tree::Qdisc => return Err(io::ErrorKind::Unsupported.into()),
     };
     Ok(File::from(opened))
 }
@@ -140,7 +149,7 @@ impl Trees<'_> {
         match tree {
             Tree::Sysctl => format!("proc/sys/{path}"),
             Tree::Irq => format!("proc/{path}"),
-            Tree::Sysfs | Tree::Ethtool => format!("sys/{path}"),
+            Tree::Sysfs | Tree::Ethtool | Tree::Qdisc => format!("sys/{path}"),
         }
     }
 

@@ -41,10 +41,14 @@ pub enum Label<'a> {
     TxQueue(&'a [u8], u32),
     /// A device's name, and that of one of its interrupts.
     Vector(&'a [u8], &'a [u8]),
+    /// A device's name, and that of one of its qdiscs.
+    Qdisc(&'a [u8], &'a str),
+    /// A device's name, and that of a class of one of its qdiscs.
+    Class(&'a [u8], &'a str),
 }
 
 /// A table of devices or their queues, as it was gathered from the messages of a dump.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rows {
     /// Which table.
     pub group: &'static Group,
@@ -65,6 +69,10 @@ pub enum Owner {
     TxQueue(Vec<u8>, u32),
     /// An interrupt of a device, by name.
     Vector(Vec<u8>, Vec<u8>),
+    /// A qdisc of a device, by kind and handle.
+    Qdisc(Vec<u8>, String),
+    /// A class of a device's qdisc, by kind and handle.
+    Class(Vec<u8>, String),
 }
 
 impl Rows {
@@ -90,6 +98,8 @@ impl Owner {
             Owner::RxQueue(name, number) => Label::RxQueue(name, *number),
             Owner::TxQueue(name, number) => Label::TxQueue(name, *number),
             Owner::Vector(name, vector) => Label::Vector(name, vector),
+            Owner::Qdisc(name, qdisc) => Label::Qdisc(name, qdisc),
+            Owner::Class(name, class) => Label::Class(name, class),
         };
         SheetRow { label, cells: cells.to_vec() }
     }

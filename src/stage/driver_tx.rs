@@ -3,10 +3,21 @@
 mod offload;
 
 use crate::counters;
-use crate::model::{Knob, Memory, Place, Risk, Scope, Stage, Unit};
-use crate::source::groups::{NIC_QUEUE, QSTATS_QUEUE};
+use crate::model::{Flow, Knob, Memory, Place, Risk, Scope, Stage, Unit};
+use crate::source::groups::{LINK, NIC_QUEUE, QSTATS_QUEUE};
+use crate::stage::qdisc;
 
 counters! {
+    /// Packets that a device took. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_PACKETS = LINK.total("tx_packets", Unit::WirePackets).sends(Flow::Reaches {
+        past: "neighbour",
+        at: "driver_tx",
+        or: &qdisc::SENT,
+    });
+    /// Packets that were given to a device and not sent. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_DROPPED = LINK.total("tx_dropped", Unit::Packets).sends(Flow::Lost { at: "driver_tx" });
+    /// Packets that a device took and could not send. include/uapi/linux/if_link.h struct rtnl_link_stats64.
+    TX_ERRORS = LINK.total("tx_errors", Unit::Packets).sends(Flow::Lost { at: "driver_tx" });
     /// Packets that were sent through a transmit queue. include/net/netdev_queues.h struct netdev_queue_stats_tx.
     QUEUE_SENT = QSTATS_QUEUE.total("tx-packets", Unit::WirePackets);
     /// The same as `qstats_queue.tx-packets`, by the driver's own names: tx_queue_N_packets (igb, ixgbe, ice), txN_packets

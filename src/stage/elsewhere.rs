@@ -14,25 +14,29 @@ pub static ELSEWHERE: &[(&str, &[Reason])] = &[
             "BPF_CGROUP_EGRESS",
             "A BPF program of the sender's cgroup (systemd IPAddressDeny=, a container policy) refused the packet.",
         )
-        .in_functions(&["ip_finish_output", "ip6_finish_output"]),
+        .in_functions(&["ip_finish_output", "ip6_finish_output"])
+        .missing_on_send("ip_out"),
     ]),
     ("neighbour", &[
         Reason::harmful(
             "NEIGH_CREATEFAIL",
             "The neighbour table is full or could not be extended: no packet reaches a new neighbour. See \
              net.ipv4.neigh.default.gc_thresh3.",
-        ),
+        )
+        .missing_on_send("neighbour"),
         Reason::harmful(
             "NEIGH_FAILED",
             "The next hop does not answer ARP or neighbour discovery: it is down, or not on this network.",
         )
-        .in_functions(&["arp_error_report", "ndisc_error_report", "ip_finish_output2", "__neigh_event_send", "neigh_invalidate"]),
+        .in_functions(&["arp_error_report", "ndisc_error_report", "ip_finish_output2", "__neigh_event_send", "neigh_invalidate"])
+        .missing_on_send("neighbour"),
         Reason::harmful(
             "NEIGH_QUEUEFULL",
             "Too many packets wait for the next hop's address. It does not answer, or does so slowly.",
-        ),
-        Reason::watch("NEIGH_DEAD", "The neighbour entry was removed while packets waited for it."),
-        Reason::watch("NEIGH_HH_FILLFAIL", "The cached link header could not be written."),
+        )
+        .missing_on_send("neighbour"),
+        Reason::watch("NEIGH_DEAD", "The neighbour entry was removed while packets waited for it.").missing_on_send("neighbour"),
+        Reason::watch("NEIGH_HH_FILLFAIL", "The cached link header could not be written.").missing_on_send("neighbour"),
     ]),
     ("egress", &[
         Reason::watch(
@@ -40,7 +44,8 @@ pub static ELSEWHERE: &[(&str, &[Reason])] = &[
             "A tc filter or tcx program on the way out dropped the packet. Normal if it is meant to filter; no other \
              counter shows it.",
         )
-        .in_functions(&["sch_handle_egress"]),
+        .in_functions(&["sch_handle_egress"])
+        .missing_on_send("neighbour"),
     ]),
     ("qdisc", &[
         Reason::harmful(

@@ -1,7 +1,7 @@
 //! R11, local delivery or forwarding: the packet is for a socket here, or for another host.
 
 use crate::counters;
-use crate::model::flow::FORWARDED;
+use crate::model::flow::{APPLICATION, FORWARDED};
 use crate::model::{Flow, Knob, Memory, Place, Reason, Risk, Scope, Stage, Unit};
 use crate::source::groups::{ICMP, ICMP6, IP, IP6, PROTOCOLS, RAW, RAW6, SOCKSTAT, SOCKSTAT6};
 
@@ -12,21 +12,39 @@ counters! {
     IN6_DELIVERS = IP6.total("InDelivers", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: "forward" });
     /// IPv4 packets sent on to another host; since 6.7 also those that the firewall's FORWARD hook drops then, or that are
     /// too big for the next link. net/ipv4/ip_forward.c ip_forward().
-    FORW_DATAGRAMS = IP.total("ForwDatagrams", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: FORWARDED });
+    FORW_DATAGRAMS = IP
+        .total("ForwDatagrams", Unit::Packets)
+        .flow(Flow::Pass { from: "ip_in", to: FORWARDED })
+        // Before 6.7, ip_output() counted them among OutRequests.
+        .sends(Flow::PassBeside { from: FORWARDED, to: "ip_out", beside: &OUT_TRANSMITS });
     /// IPv6 packets sent on to another host; since 6.7 also those that are dropped then, as for IPv4.
     /// net/ipv6/ip6_output.c ip6_forward().
-    OUT6_FORW_DATAGRAMS =
-        IP6.total("OutForwDatagrams", Unit::Packets).flow(Flow::Pass { from: "ip_in", to: FORWARDED });
+    OUT6_FORW_DATAGRAMS = IP6
+        .total("OutForwDatagrams", Unit::Packets)
+        .flow(Flow::Pass { from: "ip_in", to: FORWARDED })
+        .sends(Flow::Pass { from: FORWARDED, to: "ip_out" });
     /// IPv4 packets made here and given to the firewall's OUTPUT hook. net/ipv4/ip_output.c __ip_local_out().
-    OUT_REQUESTS = IP.total("OutRequests", Unit::Packets).flow(Flow::Joins);
+    OUT_REQUESTS = IP
+        .total("OutRequests", Unit::Packets)
+        .flow(Flow::Joins)
+        .sends(Flow::Pass { from: APPLICATION, to: "ip_out" });
     /// IPv6 packets made here and given to the firewall's OUTPUT hook. net/ipv6/output_core.c __ip6_local_out().
-    OUT6_REQUESTS = IP6.total("OutRequests", Unit::Packets).flow(Flow::Joins);
+    OUT6_REQUESTS = IP6
+        .total("OutRequests", Unit::Packets)
+        .flow(Flow::Joins)
+        .sends(Flow::Pass { from: APPLICATION, to: "ip_out" });
     /// IPv4 packets, made here or sent on, that passed the firewall and were given to a device. net/ipv4/ip_output.c
     /// ip_finish_output2(), since 6.7.
-    OUT_TRANSMITS = IP.total("OutTransmits", Unit::Packets).flow(Flow::Leaves);
+    OUT_TRANSMITS = IP
+        .total("OutTransmits", Unit::Packets)
+        .flow(Flow::Leaves)
+        .sends(Flow::Pass { from: "ip_out", to: "neighbour" });
     /// IPv6 packets, made here or sent on, that passed the firewall and were given to a device. net/ipv6/ip6_output.c
     /// ip6_finish_output2(), since 6.7.
-    OUT6_TRANSMITS = IP6.total("OutTransmits", Unit::Packets).flow(Flow::Leaves);
+    OUT6_TRANSMITS = IP6
+        .total("OutTransmits", Unit::Packets)
+        .flow(Flow::Leaves)
+        .sends(Flow::Pass { from: "ip_out", to: "neighbour" });
     /// IPv4 packets of a protocol that nobody here handles; the sender is told. net/ipv4/ip_input.c
     /// ip_protocol_deliver_rcu().
     IN_UNKNOWN_PROTOS = IP.total("InUnknownProtos", Unit::Packets).flow(Flow::Unwanted { at: "ip_in" });
@@ -39,7 +57,10 @@ counters! {
         IP6.total("InTooBigErrors", Unit::Packets).flow(Flow::MayExplain { at: "forward", from: "ip_in" });
     /// IPv4 packets too big for the next link that may not be fragmented (DF). Also counts our own packets.
     /// net/ipv4/ip_forward.c ip_forward(), net/ipv4/ip_output.c ip_fragment().
-    FRAG_FAILS = IP.total("FragFails", Unit::Packets).flow(Flow::MayExplain { at: "forward", from: "ip_in" });
+    FRAG_FAILS = IP
+        .total("FragFails", Unit::Packets)
+        .flow(Flow::MayExplain { at: "forward", from: "ip_in" })
+        .sends(Flow::MayExplain { at: "ip_out", from: "ip_out" });
     /// ICMP errors sent because a packet's time to live ran out on its way through us. net/ipv4/icmp.c.
     OUT_TIME_EXCDS = ICMP.total("OutTimeExcds", Unit::Messages);
     /// ICMP errors sent because a destination, port or protocol is not here. net/ipv4/icmp.c.

@@ -5,26 +5,32 @@ mod icmp;
 mod route;
 
 use crate::counters;
-use crate::model::{Stage, Unit};
+use crate::model::{Flow, Stage, Unit};
 use crate::source::groups::{ICMP, ICMP6, IP, IP_EXT, IP6};
+use crate::stage::qdisc;
 
 counters! {
     /// Packets that were dropped on their way out for want of memory, or that a rule of the firewall or a queue below
     /// refused. net/ipv4/ip_output.c ip_send_skb().
-    OUT_DISCARDS = IP.total("OutDiscards", Unit::Packets);
+    OUT_DISCARDS = IP
+        .total("OutDiscards", Unit::Packets)
+        .sends(Flow::MayExplainBeyond { at: "ip_out", from: "ip_out", known: &qdisc::DROPS });
     /// The same over IPv6. net/ipv6/ip6_output.c ip6_send_skb().
-    OUT6_DISCARDS = IP6.total("OutDiscards", Unit::Packets);
+    OUT6_DISCARDS = IP6
+        .total("OutDiscards", Unit::Packets)
+        .sends(Flow::MayExplainBeyond { at: "ip_out", from: "ip_out", known: &qdisc::DROPS });
     /// Packets that were cut into fragments. net/ipv4/ip_output.c ip_do_fragment().
-    FRAG_OKS = IP.total("FragOKs", Unit::Packets);
+    FRAG_OKS = IP.total("FragOKs", Unit::Packets).sends(Flow::Merged { at: "ip_out" });
     /// Fragments that were made of them. net/ipv4/ip_output.c ip_do_fragment().
-    FRAG_CREATES = IP.total("FragCreates", Unit::Fragments);
+    FRAG_CREATES = IP.total("FragCreates", Unit::Fragments).sends(Flow::Unmerged { at: "ip_out" });
     /// Packets over IPv6 that were cut into fragments: only by their sender, never on the way. net/ipv6/ip6_output.c
     /// ip6_fragment().
-    FRAG6_OKS = IP6.total("FragOKs", Unit::Packets);
+    FRAG6_OKS = IP6.total("FragOKs", Unit::Packets).sends(Flow::Merged { at: "ip_out" });
     /// Packets over IPv6 that would have had to be cut and could not be. net/ipv6/ip6_output.c ip6_fragment().
-    FRAG6_FAILS = IP6.total("FragFails", Unit::Packets);
+    FRAG6_FAILS =
+        IP6.total("FragFails", Unit::Packets).sends(Flow::MayExplain { at: "ip_out", from: "ip_out" });
     /// Fragments that were made of IPv6 packets. net/ipv6/ip6_output.c ip6_fragment().
-    FRAG6_CREATES = IP6.total("FragCreates", Unit::Fragments);
+    FRAG6_CREATES = IP6.total("FragCreates", Unit::Fragments).sends(Flow::Unmerged { at: "ip_out" });
     /// Bytes sent over IPv4, headers included. net/ipv4/ip_output.c ip_finish_output2().
     OUT_OCTETS = IP_EXT.total("OutOctets", Unit::Bytes);
     /// Bytes sent over IPv6, headers included. net/ipv6/ip6_output.c ip6_finish_output2().

@@ -15,6 +15,7 @@ pub mod interrupt;
 pub mod ip_in;
 pub mod ip_out;
 pub mod link;
+pub mod neighbour;
 pub mod netfilter;
 pub mod placement;
 pub mod qdisc;
@@ -54,8 +55,16 @@ pub static RECEIVE: &[&Stage] = &[
 ];
 
 /// The send path.
-pub static SEND: &[&Stage] =
-    &[&send::STAGE, &tcp_out::STAGE, &udp_out::STAGE, &ip_out::STAGE, &egress::STAGE, &qdisc::STAGE, &driver_tx::STAGE];
+pub static SEND: &[&Stage] = &[
+    &send::STAGE,
+    &tcp_out::STAGE,
+    &udp_out::STAGE,
+    &ip_out::STAGE,
+    &neighbour::STAGE,
+    &egress::STAGE,
+    &qdisc::STAGE,
+    &driver_tx::STAGE,
+];
 
 /// A way of packets through this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -128,6 +128,7 @@ static REASONS: &[Reason] = &[
          says so), else by the rule's counter ('counter drop'), which costs next to nothing.",
     )
     .missing_at("ip_in")
+    .missing_on_send("ip_out")
     .in_functions(&["nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table"]),
     Reason::harmful(
         "XFRM_POLICY",

@@ -1,5 +1,7 @@
 //! T3, UDP output: datagrams are handed to IP.
 
+mod refused;
+
 use crate::counters;
 use crate::model::{Stage, Unit};
 use crate::source::groups::{UDP, UDP_LITE, UDP_LITE6, UDP6};
@@ -34,7 +36,7 @@ pub static STAGE: Stage = Stage {
     fed_by: None,
     queues_in_sockets: false,
     counters: COUNTERS,
-    rules: &[],
+    rules: &[&refused::SEND_FAILS],
     reasons: &[],
     knobs: &[],
 };

@@ -71,7 +71,7 @@ pub fn owners(etc: &Path, knob: &str, file: &SettingFile) -> Vec<Owner> {
         Tree::Sysctl => sysctl_files(etc, knob),
         Tree::Sysfs => udev_files(etc, file),
         // systemd.link files say what a device is to have, not which: they are not looked through.
-        Tree::Ethtool | Tree::Irq => Vec::new(),
+        Tree::Ethtool | Tree::Irq | Tree::Qdisc => Vec::new(),
     };
     if file.tree == Tree::Sysctl {
         owners.extend(tuned(etc, knob));

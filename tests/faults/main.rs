@@ -23,6 +23,7 @@
 //!   `backlog`, `poll_budget`, `conntrack`, `rp_filter`
 //! - `strays`, `fragments`, `udp_loss`: a few rules each, of packets that make no sense or that nobody asked for
 //! - `send_path`: what this host sends, and is not let through
+//! - `qdisc`: what a device's queue does not let through, and where packets go between IP and a device
 //! - `firewall`, `forward`: a loss that no counter knows of must show as unexplained
 //! - `quiet`: hosts without a fault
 //! - `sockets`: a socket's numbers are those that ss and its peer know
@@ -58,6 +59,7 @@ mod observe;
 mod places;
 mod poll_budget;
 mod process;
+mod qdisc;
 mod quiet;
 mod record;
 mod refusals;
@@ -113,6 +115,7 @@ fn test() {
         fragments::cases(),
         udp_loss::cases(),
         send_path::cases(),
+        qdisc::cases(),
         quiet::cases(),
         sockets::cases(),
         namespaces::cases(),

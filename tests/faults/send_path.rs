@@ -42,17 +42,17 @@ pub fn cases() -> Vec<Case> {
 const HEAD_START: Duration = Duration::from_millis(500);
 
 /// What the program said about the traffic, and what the kernel counted.
-struct Told<T> {
-    report: Report,
+pub struct Told<T> {
+    pub report: Report,
     before: Counters,
     after: Counters,
     /// The same, at the ends of the traffic: timers go on outside of it.
     within: [Counters; 2],
-    traffic: T,
+    pub traffic: T,
 }
 
 /// Runs `traffic` in a window of `tx` that ends when the traffic does.
-fn observe<T: Send>(namespace: &Namespace, traffic: impl FnOnce() -> Outcome<T> + Send) -> Outcome<Told<T>> {
+pub fn observe<T: Send>(namespace: &Namespace, traffic: impl FnOnce() -> Outcome<T> + Send) -> Outcome<Told<T>> {
     let before = Counters::read(namespace)?;
     let args = ["tx", "--json", "--probes", "off", "--netns", &namespace.name];
     let run = tool::start_with(&args, Duration::from_secs(60))?;
@@ -69,7 +69,7 @@ fn observe<T: Send>(namespace: &Namespace, traffic: impl FnOnce() -> Outcome<T> 
 }
 
 impl<T> Told<T> {
-    fn grew(&self, counter: &str) -> u64 {
+    pub fn grew(&self, counter: &str) -> u64 {
         self.after.since(&self.before, counter)
     }
 
@@ -81,7 +81,7 @@ impl<T> Told<T> {
     }
 
     /// The same, whatever else there is.
-    fn found(&self, checks: &mut Checks, id: &str, severity: &str, counter: &str) -> Finding<'_> {
+    pub fn found(&self, checks: &mut Checks, id: &str, severity: &str, counter: &str) -> Finding<'_> {
         let all = self.report.findings(id);
         checks.same(&format!("findings {id}"), 1, all.len());
         let finding = Finding(all.first().copied());
@@ -93,13 +93,13 @@ impl<T> Told<T> {
         finding
     }
 
-    fn done(&self, checks: Checks) -> Outcome {
+    pub fn done(&self, checks: Checks) -> Outcome {
         checks.done(&self.report)
     }
 }
 
 /// Packets that a finding tells of as lost.
-fn lost(finding: &Finding) -> Option<u64> {
+pub fn lost(finding: &Finding) -> Option<u64> {
     finding.0.and_then(|finding| finding["lost"].as_u64())
 }
 
@@ -134,6 +134,10 @@ fn healthy(_: Duration) -> Outcome {
     let mut checks = Checks::default();
     checks.that(told.grew("TcpExt.TCPOrigDataSent") > 1_000, "too little was sent");
     checks.same("findings", Some(0), told.report.0["findings"].as_array().map(Vec::len));
+    let totals = &told.report.0["totals"];
+    checks.that(totals["in"].as_u64() > Some(0), "nothing was to be sent");
+    checks.same("lost", Some(0), totals["lost"].as_u64());
+    checks.same("unexplained", Some(0), totals["unexplained"].as_u64());
     told.done(checks)
 }
 

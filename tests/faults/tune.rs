@@ -85,7 +85,7 @@ pub fn setting() -> String {
 pub fn run(state: &Path, args: &[&str], before: &[&str]) -> std::io::Result<Output> {
     let program = [before, &[env!("CARGO_BIN_EXE_netstat-deep")]].concat();
     // Attaching probes takes a debug build its time, and these cases are about the counters.
-    let off: &[&str] = if ["rx", "tune"].contains(&args[0]) { &["--probes", "off"] } else { &[] };
+    let off: &[&str] = if ["rx", "tx", "tune"].contains(&args[0]) { &["--probes", "off"] } else { &[] };
     let mut command = Command::new(program[0]);
     command.args(&program[1..]).args(args).args(off).arg("--state-dir").arg(state).stdin(Stdio::null());
     command.output()

@@ -45,7 +45,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn sources(report: &Value) -> Vec<Value> {
     let sources = report["sources"].as_array().unwrap().iter();
     // Who holds which socket is looked up for findings only, and other processes come and go.
-    let sources = sources.filter(|source| source["name"] != "owners of sockets");
+    // Qdiscs are recorded for tx, and rx does not ask for them.
+    let others = ["owners of sockets", "rtnetlink qdiscs"];
+    let sources = sources.filter(|source| !others.iter().any(|name| source["name"] == *name));
     // Of a driver's answer, the last word is the device's name.
     let name = |source: &Value| {
         source["name"].as_str().map(|name| match name.strip_prefix(DRIVER) {

@@ -69,9 +69,14 @@ const RULE_IDS: &[&str] = &[
     "tcp-retransmit-fails",
     "time-wait-table-full",
     "connections-abort",
+    "udp-send-fails",
     "no-route-out",
     "fragmenting-on-send",
     "icmp-errors-suppressed",
+    "qdisc-drops",
+    "fq-flow-limit",
+    "qdisc-horizon-or-memory",
+    "driver-busy-requeues",
     "rx-queues-uneven",
     "conflicting-settings",
     "softirq-on-one-cpu",
@@ -102,7 +107,7 @@ const STAGE_IDS: &[&str] = &[
 ];
 
 /// Those of the send path.
-const SEND_IDS: &[&str] = &["send", "tcp_out", "udp_out", "ip_out", "egress", "qdisc", "driver_tx"];
+const SEND_IDS: &[&str] = &["send", "tcp_out", "udp_out", "ip_out", "neighbour", "egress", "qdisc", "driver_tx"];
 
 #[test]
 fn the_stages_are_those_of_the_path() {
@@ -156,40 +161,43 @@ fn every_table_has_a_door_and_counters() {
 
 #[test]
 fn flows_run_between_stages_that_exist() {
-    let known: BTreeSet<&str> = STAGE_IDS.iter().copied().chain([WIRE, APPLICATION, FORWARDED]).collect();
-    for (_, counter) in counters() {
-        let ends = match counter.flow {
-            None => continue,
-            Some(Flow::Pass { from, to }) => vec![from, to],
-            Some(Flow::LostUpTo { at, rest, .. }) => vec![at, rest],
-            Some(Flow::LostBeyond { at, .. } | Flow::LostAsIn { at, .. }) => vec![at],
-            Some(Flow::MayExplain { at, from }) => vec![at, from],
-            Some(
-                Flow::Lost { at }
-                | Flow::Unwanted { at }
-                | Flow::Merged { at }
-                | Flow::Unmerged { at }
-                | Flow::LostMerged { at }
-                | Flow::Uncertain { at },
-            ) => vec![at],
-            Some(Flow::Joins | Flow::Leaves) => Vec::new(),
+    let known: BTreeSet<&str> =
+        STAGE_IDS.iter().chain(SEND_IDS).copied().chain([WIRE, APPLICATION, FORWARDED]).collect();
+    let flows = counters().flat_map(|(_, counter)| [counter.flow, counter.sends].map(|flow| (counter, flow)));
+    for (counter, flow) in flows.filter_map(|(counter, flow)| Some((counter, flow?))) {
+        let ends = match flow {
+            Flow::Pass { from, to } | Flow::PassBeside { from, to, .. } => vec![from, to],
+            Flow::LostUpTo { at, rest, .. } => vec![at, rest],
+            Flow::LostBeyond { at, .. } | Flow::LostAsIn { at, .. } => vec![at],
+            Flow::MayExplain { at, from } | Flow::MayExplainBeyond { at, from, .. } => vec![at, from],
+            Flow::Reaches { past, at, .. } => vec![past, at],
+            Flow::Lost { at }
+            | Flow::Unwanted { at }
+            | Flow::Merged { at }
+            | Flow::Unmerged { at }
+            | Flow::LostMerged { at }
+            | Flow::Queued { at }
+            | Flow::Uncertain { at } => vec![at],
+            Flow::Joins | Flow::Leaves => Vec::new(),
         };
         for end in ends {
             assert!(known.contains(end), "{} flows to '{end}'", counter.id());
         }
-        assert_eq!(counter.kind, Kind::Total, "{}: a gauge does not flow", counter.id());
+        let waits = matches!(flow, Flow::Queued { .. });
+        assert_eq!(counter.kind == Kind::Gauge, waits, "{}: a gauge does not flow", counter.id());
     }
 }
 
 #[test]
 fn no_loss_is_in_the_ledger_twice() {
-    let mut edges: BTreeMap<&str, String> = BTreeMap::new();
-    for (_, counter) in counters() {
-        if let (Some(word), Some(flow)) = (counter.same_loss, counter.flow)
+    let mut edges: BTreeMap<(&str, usize), String> = BTreeMap::new();
+    let flows = counters().flat_map(|(_, counter)| [(counter, 0, counter.flow), (counter, 1, counter.sends)]);
+    for (counter, way, flow) in flows {
+        if let (Some(word), Some(flow)) = (counter.same_loss, flow)
             && flow.is_loss()
             // Takes out itself what the other counts.
             && !matches!(flow, Flow::LostBeyond { .. })
-            && let Some(other) = edges.insert(word, counter.id())
+            && let Some(other) = edges.insert((word, way), counter.id())
         {
             panic!("{} and {other} count the same packets, and both enter the ledger", counter.id());
         }
@@ -277,7 +285,7 @@ fn rules_look_only_at_settings_of_knobs_that_they_name() {
 
 /// Whether a knob's path, in which `DEV` is any device and `rx-N` any queue, stands for this one.
 fn stands_for(template: &str, path: &str) -> bool {
-    let any = |part: &str| ["DEV", "rx-N", "tx-N", "IRQ"].contains(&part);
+    let any = |part: &str| ["DEV", "rx-N", "tx-N", "IRQ", "HANDLE"].contains(&part);
     let pairs = || template.split('/').zip(path.split('/'));
     template.split('/').count() == path.split('/').count() && pairs().all(|(known, part)| known == part || any(known))
 }

@@ -16,6 +16,8 @@ const NOT_PROVOKED: &[(&str, &str)] = &[
     ("nic-policy-drops", "filters on the card need hardware; tests/golden/nic.rs"),
     ("rx-buffer-allocation-fails", "the whole machine would have to run out of memory"),
     ("interfaces-hidden", "the kernel's three lists always agree; tests/golden/findings.rs"),
+    ("fq-flow-limit", "needs fq, which is a guest's: tests/vm looks at its counters; fires on its examples"),
+    ("qdisc-horizon-or-memory", "needs fq or fq_codel, which are a guest's; fires on its examples"),
     (
         "conflicting-settings",
         "needs nodes, isolcpus= or interrupts that a test must not move; tests/golden/topology.rs",

@@ -20,6 +20,18 @@ pub fn edge(flow: Flow) -> String {
         Flow::MayExplain { at, from } => {
             format!("packets lost at {at}, as many as are missing at {from} or among those sent on")
         }
+        Flow::MayExplainBeyond { at, from, known } => format!(
+            "packets lost at {at}, as many as are missing at {from}; not those that {} counted where they were lost",
+            known.id()
+        ),
+        Flow::PassBeside { from, to, beside } => {
+            format!("packets that went from {from} to {to}, where the kernel counts {}", beside.id())
+        }
+        Flow::Reaches { past, at, or } => format!(
+            "packets that left {at}; what passed {past} and is in neither this nor {} of the same device is missing there",
+            or.id()
+        ),
+        Flow::Queued { at } => format!("packets that wait at {at}"),
         Flow::Joins => "packets made here, beside those that are sent on".into(),
         Flow::Leaves => "packets made here or sent on that were given to a device".into(),
         Flow::Merged { at } => format!("fragments taken in at {at}"),

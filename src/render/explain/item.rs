@@ -35,7 +35,10 @@ pub fn counter(stage: &Stage, counter: &'static Counter) -> String {
     field(&mut out, "width", width);
     field(&mut out, "OpenMetrics", &counter.metric());
     if let Some(edge) = counter.flow {
-        field(&mut out, "in the ledger", &flow::edge(edge));
+        field(&mut out, "in rx's ledger", &flow::edge(edge));
+    }
+    if let Some(edge) = counter.sends {
+        field(&mut out, "in tx's ledger", &flow::edge(edge));
     }
     if let Some(word) = counter.same_loss {
         let others: Vec<String> = stage::counters()
@@ -50,7 +53,7 @@ pub fn counter(stage: &Stage, counter: &'static Counter) -> String {
     title(&mut out, "When it grows");
     let rules: Vec<(String, String)> = rules_on(counter).collect();
     if rules.is_empty() {
-        let lost = counter.flow.is_some_and(|flow| flow.is_loss()) || counter.same_loss.is_some();
+        let lost = counter.is_loss();
         paragraph(
             &mut out,
             match lost {

@@ -291,7 +291,10 @@ impl Meant {
     }
 
     fn add(&mut self, meaning: Meaning, queue: Option<u32>, value: u64) {
-        more(&mut self.all[meaning as usize], value);
+        // The device has better counters of all its packets.
+        if !matches!(meaning, Took | Sent) {
+            more(&mut self.all[meaning as usize], value);
+        }
         if let Some(queue) = queue {
             more(&mut self.queues.entry((meaning.receives(), queue)).or_default()[meaning as usize], value);
         }
