@@ -144,15 +144,11 @@ fn on_bus(host: &Host, bus: &str, place: &mut DevicePlace) {
     // `8.0 GT/s PCIe`, or `Unknown` (drivers/pci/pci-sysfs.c, pci_speed_string()).
     let speed =
         |file| of(file).and_then(|speed| speed.split(' ').next()?.parse::<f64>().ok()).filter(|speed| *speed > 0.0);
-    let link = || {
-        Some(PcieLink {
-            lanes: lanes("current_link_width")?,
-            most_lanes: lanes("max_link_width")?,
-            gigatransfers: speed("current_link_speed")?,
-            most_gigatransfers: speed("max_link_speed")?,
-        })
-    };
-    place.pcie = link();
+    let widths = ["current_link_width", "max_link_width"].map(lanes);
+    let speeds = ["current_link_speed", "max_link_speed"].map(speed);
+    if let ([Some(lanes), Some(most_lanes)], [Some(gigatransfers), Some(most_gigatransfers)]) = (widths, speeds) {
+        place.pcie = Some(PcieLink { lanes, most_lanes, gigatransfers, most_gigatransfers });
+    }
 }
 
 /// The entries of the device's RSS table that lead to each of its receive queues.

@@ -141,7 +141,7 @@ fn maps(seen: &Observed, layout: &Layout, device: &DevicePlace) -> Vec<Suggestio
         let takes = |queue: &&QueuePlace| {
             device.vectors.iter().any(|vector| Some(vector.irq) == queue.irq && vector.effective == [*cpu])
         };
-        match queues.iter().position(|queue| takes(queue)) {
+        match queues.iter().position(takes) {
             Some(own) => map.entry(own).or_default().push(*cpu),
             None => rest.push(*cpu),
         }
