@@ -12,6 +12,7 @@ mod record;
 mod revert;
 mod show;
 mod sockets;
+mod topology;
 mod value;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,7 @@ pub use record::RecordArgs;
 pub use revert::RevertArgs;
 pub use show::ShowArgs;
 pub use sockets::{In, SocketsArgs, Speaks};
+pub use topology::TopologyArgs;
 pub use value::{Color, Format, Probes};
 
 /// Shows where this host loses packets, why, who is hurt, and which setting binds.
@@ -52,6 +54,8 @@ pub enum Verb {
     Drops(DropsArgs),
     /// Rank sockets by what is wrong with them: lost packets, full queues and buffers, what holds them back, whose they are
     Sockets(SocketsArgs),
+    /// Show which CPU works for which queue: device, queue, NAPI, interrupt, CPU, NUMA node, and what is crooked in it
+    Topology(TopologyArgs),
     /// Show what the findings suggest as one plan; with --apply make the change and see whether it helped
     Tune(PathArgs),
     /// Keep a change that was made with --confirm-within
@@ -82,9 +86,12 @@ impl Verb {
             Verb::Confirm(ConfirmArgs { state_dir, .. })
             | Verb::Revert(RevertArgs { state_dir, .. })
             | Verb::History(HistoryArgs { state_dir, .. }) => Some(state_dir),
-            Verb::Drops(_) | Verb::Sockets(_) | Verb::Record(_) | Verb::Explain(_) | Verb::Doctor(_) => {
-                Some(std::path::Path::new(crate::tune::journal::DEFAULT))
-            }
+            Verb::Drops(_)
+            | Verb::Sockets(_)
+            | Verb::Topology(_)
+            | Verb::Record(_)
+            | Verb::Explain(_)
+            | Verb::Doctor(_) => Some(std::path::Path::new(crate::tune::journal::DEFAULT)),
             Verb::Generate(_) | Verb::Guard(_) => None,
         }
     }

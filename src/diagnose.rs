@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Place, Probed, Rule, Severity, Sockets, Stage};
+use crate::model::{Change, Changes, Counter, Finding, Knob, Observed, Place, Probed, Rule, Severity, Sockets};
+use crate::stage::Rules;
 
 /// The settings that the rules need to look at this time: those of rules whose counters moved. On a quiet host none.
 /// Since boot none below /sys: those say which CPU works when, and a sum over days does not tell who was busy then.
 pub fn wanted_knobs(
-    stages: &[&'static Stage],
+    rules: &[Rules],
     changes: &Changes,
     sockets: Option<&Sockets>,
     probed: Option<&Probed>,
     unexplained: &BTreeMap<&'static str, u64>,
 ) -> Vec<&'static Knob> {
     let looks = |rule: &&&Rule| triggered(rule, changes, sockets, probed, unexplained);
-    let rules = stages.iter().flat_map(|stage| stage.rules).filter(looks);
+    let rules = rules.iter().flat_map(|(_, rules)| *rules).filter(looks);
     let knobs = rules.flat_map(|rule| rule.knobs).copied();
     knobs
         .filter(|knob| {
@@ -23,13 +24,13 @@ pub fn wanted_knobs(
         .collect()
 }
 
-/// All findings, the worst first.
-pub fn diagnose(stages: &[&'static Stage], seen: &Observed) -> Vec<Finding> {
+/// All findings of these rules, the worst first.
+pub fn diagnose(rules: &[Rules], seen: &Observed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for stage in stages {
+    for (stage, rules) in rules {
         let (sockets, probed) = (seen.sockets.as_ref(), seen.probed.as_ref());
         let looks = |rule: &&&Rule| triggered(rule, &seen.changes, sockets, probed, &seen.unexplained);
-        for rule in stage.rules.iter().filter(looks) {
+        for rule in rules.iter().filter(looks) {
             for mut finding in (rule.fires)(seen, rule) {
                 finding.stage = stage.id.into();
                 if seen.changes.since_boot {
@@ -74,14 +75,14 @@ mod tests {
 
     use super::wanted_knobs;
     use crate::model::{Changes, Finding, Instance, Lasting, Observed, Place, Scope, Severity};
-    use crate::stage::{RECEIVE, backlog, rules};
+    use crate::stage::{Way, backlog, rules};
 
     #[test]
     fn settings_below_sys_are_read_for_a_window_only() {
         let lossy = Observed::quiet().with_at(&backlog::DROPPED, Instance::Cpu { cpu: 1 }, 3);
         let mut changes = lossy.changes;
         let below_sys = |changes: &Changes| {
-            let knobs = wanted_knobs(RECEIVE, changes, None, None, &BTreeMap::new());
+            let knobs = wanted_knobs(&Way::Receive.rules(), changes, None, None, &BTreeMap::new());
             assert!(!knobs.is_empty());
             knobs.iter().any(|knob| matches!(knob.place, Place::Sysfs(_)))
         };

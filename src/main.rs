@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use netstat_deep::cli::{Cli, Color, Format, PathArgs, Verb};
-use netstat_deep::command::{confirm, doctor, drops, explain, generate, history, path, record, revert, sockets, tune};
+use netstat_deep::command::{
+    confirm, doctor, drops, explain, generate, history, path, record, revert, sockets, topology, tune,
+};
 use netstat_deep::error::Error;
 use netstat_deep::stage::Way;
 use signal_hook::consts::SIGINT;
@@ -36,6 +38,7 @@ fn run(cli: &Cli) -> Result<u8, Error> {
         Verb::Tx(args) => report(Way::Send, args),
         Verb::Drops(args) => with(terminal(args.color), |out| drops::run(args, out, &stop_on_interrupt())),
         Verb::Sockets(args) => with(terminal(args.color), |out| sockets::run(args, out, &stop_on_interrupt())),
+        Verb::Topology(args) => with(terminal(args.color), |out| topology::run(args, out, &stop_on_interrupt())),
         Verb::Tune(args) => with(terminal(args.color), |out| tune::run(Way::Both, args, out, &stop_on_interrupt())),
         Verb::Confirm(args) => with(terminal(Color::Auto), |out| confirm::run(args, out)),
         Verb::Guard(args) => confirm::guard(args),

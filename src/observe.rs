@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::model::{
     Changes, Group, Kind, SenderSums, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span, Table,
 };
+pub use crate::source::devices::Detail;
 use crate::source::devices::{self, Answer, Answers};
 use crate::source::groups::{ARP_CACHE, CONNTRACK, DOORS, Door, NDISC_CACHE, NF_CONNTRACK};
 use crate::source::netlink::Dumped;
@@ -59,17 +60,32 @@ pub struct Observer {
     complete: Option<Duration>,
     /// What did not answer in time.
     slow: BTreeSet<String>,
-    /// Whether what belongs to the send path is read as well: qdiscs, transmit queues, and the connections that send.
+    /// Whether what belongs to the send path alone is read as well: neighbours, and the connections that send.
     sends: bool,
+    /// How closely the devices are looked at.
+    detail: Detail,
 }
 
 impl Observer {
     /// An observer of `host`, for one way of packets or for both: what takes many files is read for its own way only. A
-    /// recording is made for both.
+    /// recording serves every verb.
     pub fn new(host: Host, way: Way) -> Self {
-        let sends = way != Way::Receive || matches!(host, Host::Taped(_));
+        let taped = matches!(host, Host::Taped(_));
+        let detail = match way {
+            _ if taped => Detail::Queues,
+            Way::Receive => Detail::Devices,
+            Way::Send => Detail::Qdiscs,
+            Way::Both => Detail::Queues,
+        };
+        let sends = taped || way != Way::Receive;
         let (clock, bytes, slow) = (Instant::now(), Vec::new(), BTreeSet::new());
-        Observer { host, only_netns: false, clock, bytes, complete: None, slow, sends }
+        Observer { host, only_netns: false, clock, bytes, complete: None, slow, sends, detail }
+    }
+
+    /// The same, but it looks more closely at the devices.
+    pub fn with(mut self, detail: Detail) -> Self {
+        self.detail = detail;
+        self
     }
 
     /// An observer of the running kernel that goes from one network namespace to the next, and leaves out what is the same
@@ -123,7 +139,7 @@ impl Observer {
         if self.only_netns && self.slow.contains(devices::LINKS) {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "not asked: no answer in another namespace"));
         }
-        devices::start(&self.host, self.clock, &self.slow, self.sends)
+        devices::start(&self.host, self.clock, &self.slow, self.detail)
     }
 
     /// What the counters say since boot, as far as one snapshot can tell.

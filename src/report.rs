@@ -3,6 +3,7 @@
 pub mod card;
 pub mod namespaces;
 pub mod sockets;
+pub mod topology;
 
 use std::collections::HashMap;
 
@@ -297,14 +298,7 @@ impl Report {
     /// How many findings there are of each severity, the worst first, as words.
     pub fn summary(&self) -> String {
         let all = self.all_findings();
-        let count = |severity| all.iter().filter(|(_, finding)| finding.severity == severity).count();
-        let parts: Vec<String> = [Severity::Critical, Severity::Warning, Severity::Info]
-            .into_iter()
-            .map(|severity| (count(severity), severity))
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, severity)| format!("{count} {severity}"))
-            .collect();
-        if parts.is_empty() { "nothing found".into() } else { parts.join(", ") }
+        summary(all.iter().map(|(_, finding)| *finding))
     }
 
     /// All findings with the label of their namespace, if there are several, the worst first.
@@ -343,4 +337,16 @@ pub fn values_in<'a>(
         let found = stage.counters.0.iter().filter(move |(c, _)| *c == counter);
         found.map(move |(_, value)| (&stage.instance, *value))
     })
+}
+
+/// How many findings there are of each severity, in words.
+pub fn summary<'a>(findings: impl Iterator<Item = &'a Finding> + Clone) -> String {
+    let count = |severity| findings.clone().filter(|finding| finding.severity == severity).count();
+    let parts: Vec<String> = [Severity::Critical, Severity::Warning, Severity::Info]
+        .into_iter()
+        .map(|severity| (count(severity), severity))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, severity)| format!("{count} {severity}"))
+        .collect();
+    if parts.is_empty() { "nothing found".into() } else { parts.join(", ") }
 }

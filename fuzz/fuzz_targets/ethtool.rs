@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netstat_deep::source::ethtool::{hash, settings, statistics};
+use netstat_deep::source::ethtool::{hash, rss, settings, statistics};
 use netstat_deep::source::netdev::{self, Names};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,5 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(cells.iter().flatten().count() * 5 <= bytes.len());
     }
     netdev::napi(bytes);
+    netdev::queue(bytes);
+    assert!(rss::parse(bytes).values().sum::<u64>() * 4 <= bytes.len() as u64);
     assert!(hash::parse(bytes).count() * 16 <= bytes.len());
 });

@@ -20,5 +20,6 @@ mod probing;
 pub mod record;
 pub mod revert;
 pub mod sockets;
+pub mod topology;
 pub mod tune;
 mod verdict;

@@ -11,7 +11,7 @@ use super::choice::{Ignored, thresholds};
 use super::drift;
 use super::live::Live;
 use super::probing::{Probing, Seen, explained, uncounted};
-use super::{namespaces, ports};
+use super::{namespaces, ports, topology};
 use crate::cli::{Format, PathArgs, Probes};
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error};
@@ -26,7 +26,7 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
 use crate::source::{self, Host, groups, inventory, owner, path_mtu, settings, text};
-use crate::stage::{Way, link, neighbour, read};
+use crate::stage::{Way, link, neighbour, placement, read};
 use crate::tune::{journal, recent};
 
 /// Watches one way and reports on it, once or window after window.
@@ -203,7 +203,7 @@ impl Run<'_> {
         }
         let path_mtus = path_mtus(host, &changes, &mut sources);
         let unexplained = missing(ledger.as_deref().unwrap_or_default());
-        let wanted = wanted_knobs(&stages, &changes, sockets.as_ref(), probed.as_ref(), &unexplained);
+        let wanted = wanted_knobs(&self.way.rules(), &changes, sockets.as_ref(), probed.as_ref(), &unexplained);
         let settings = self.settings(host, &wanted);
         let next_hops = next_hops(host, &changes, &unexplained, &mut sources);
         let ports = if self.way == Way::Receive {
@@ -217,7 +217,7 @@ impl Run<'_> {
         let restarted = self.restarted(host, &changes);
         let live = !host.is_recorded() && self.way != Way::Receive;
         let drifted = if live { drift::drifted(self) } else { Vec::new() };
-        let seen = Observed {
+        let mut seen = Observed {
             changes,
             sockets,
             settings,
@@ -232,8 +232,10 @@ impl Run<'_> {
             drifted,
             ports,
             restarted,
+            layout: None,
         };
-        let mut findings = diagnose(&stages, &seen);
+        self.place_work(host, &mut seen, &mut sources);
+        let mut findings = diagnose(&self.way.rules(), &seen);
         findings.retain(|finding| !self.ignored.holds(finding));
         sources.extend(find_owners(host, &mut findings));
         let cpus = seen.changes.table(&groups::CPU).map(|table| table.rows.len()).filter(|cpus| *cpus > 0);
@@ -279,6 +281,18 @@ impl Run<'_> {
             settings.extend(self.home.inside(|| read(&machine)).unwrap_or_default());
         }
         settings
+    }
+
+    /// Looks up which CPU does whose work, for who looks at both ways.
+    fn place_work(&self, host: &Host, seen: &mut Observed, sources: &mut Vec<SourceStatus>) {
+        if self.way != Way::Both || seen.changes.since_boot {
+            return;
+        }
+        let (layout, status) = topology::layout(host, self.device.as_deref());
+        if let Some(layout) = layout {
+            placement::put(layout, seen);
+        }
+        sources.push(status);
     }
 
     /// Devices that this program itself restarted in the window, if one lost its link.

@@ -17,7 +17,7 @@ use crate::source::bundle::{Bundle, Written};
 use crate::source::place::Place;
 use crate::source::sockdiag::every::{self, Asked};
 use crate::source::tape::{Reel, Tape};
-use crate::source::{Host, nftables, owner, redact, xtables};
+use crate::source::{Host, layout, nftables, owner, redact, xtables};
 use crate::stage::{self, Way};
 
 /// How often it is looked whether the window is over.
@@ -84,6 +84,7 @@ fn read_the_rest(run: &Run, host: &Host) -> Vec<String> {
         ("memory", run.home.inside(plan).map(drop).map_err(|e| e.to_string())),
         ("sockets", sockets(host)),
         ("owners of sockets", owner::keep(host)),
+        ("queues and CPUs", layout::keep(host).map_err(|e| e.to_string())),
         ("rules of nftables", rules_of_nftables(host).map_err(|e| e.to_string())),
         ("rules of iptables", xtables::read(host).map(drop).map_err(|e| e.to_string())),
     ];

@@ -86,7 +86,7 @@ fn chapter(roff: &mut Roff, stage: &'static Stage) {
     let names = |names: Vec<String>| (!names.is_empty()).then(|| names.join(", "));
     let lists = [
         ("Counted here", names(stage.counters.iter().map(|counter| counter.id()).collect())),
-        ("Can be wrong here", names(stage.rules.iter().map(|rule| rule.id.into()).collect())),
+        ("Can be wrong here", names(crate::stage::rules_of(stage).iter().map(|rule| rule.id.into()).collect())),
         ("Can be turned here", names(stage.knobs.iter().map(|knob| knob.id.into()).collect())),
     ];
     for (heading, names) in lists.into_iter().filter_map(|(heading, names)| Some((heading, names?))) {
@@ -111,10 +111,10 @@ fn counters(roff: &mut Roff, stage: &'static Stage) {
 }
 
 fn rules(roff: &mut Roff, stage: &'static Stage) {
-    if !stage.rules.is_empty() {
+    if !crate::stage::rules_of(stage).is_empty() {
         head(roff, stage);
     }
-    for rule in stage.rules {
+    for rule in crate::stage::rules_of(stage) {
         entry(roff, rule.id, &format!("{}. {}", rule.title, rule.explain));
         let knobs: Vec<&str> = rule.knobs.iter().map(|knob| knob.id).collect();
         if !knobs.is_empty() {

@@ -17,6 +17,7 @@ use crate::model::DropEvent;
 use crate::report::Report;
 use crate::report::card::Card;
 use crate::report::sockets::SocketReport;
+use crate::report::topology::Topology;
 
 /// One generated file.
 pub struct Paper {
@@ -43,6 +44,8 @@ pub fn papers(folder: &Path) -> Result<Vec<Paper>, Error> {
     papers.push(Paper { path: "man/netstat-deep-doctor-1.schema.json".into(), bytes: card_schema().into_bytes() });
     let sockets = pretty(&schemars::schema_for!(SocketReport)).into_bytes();
     papers.push(Paper { path: "man/netstat-deep-sockets-1.schema.json".into(), bytes: sockets });
+    let layout = topology_schema().into_bytes();
+    papers.push(Paper { path: "man/netstat-deep-topology-1.schema.json".into(), bytes: layout });
     let event = event_schema().into_bytes();
     papers.push(Paper { path: "man/netstat-deep-drop-1.schema.json".into(), bytes: event });
     let readme = folder.join("README.md");
@@ -60,6 +63,11 @@ pub fn schema() -> String {
 /// The JSON schema of a capability card.
 pub fn card_schema() -> String {
     pretty(&schemars::schema_for!(Card))
+}
+
+/// The JSON schema of the layout of queues and CPUs.
+pub fn topology_schema() -> String {
+    pretty(&schemars::schema_for!(Topology))
 }
 
 /// The JSON schema of a single drop.

@@ -171,6 +171,8 @@ pub fn grow(present: &[u64], wanted: &[u64], range: &RangeInclusive<u64>) -> Vec
 impl Knob {
     /// The unit of a bitmap of CPUs.
     pub const CPUS: &str = "CPUs";
+    /// The unit of a list of CPUs.
+    pub const CPU_LIST: &str = "list of CPUs";
     /// The unit of what is either on or off.
     pub const SWITCH: &str = "on/off";
 

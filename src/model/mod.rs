@@ -10,6 +10,7 @@ mod endpoint;
 pub mod flow;
 mod knob;
 mod lasting;
+pub mod layout;
 mod observed;
 mod policy;
 mod ports;
@@ -34,6 +35,7 @@ pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
 };
 pub use lasting::Lasting;
+pub use layout::{CpuPlace, DevicePlace, Layout, PcieLink, QueuePlace, VectorPlace};
 pub use observed::{Drift, Hidden, Observed, PathMtu, Unresolved};
 pub use policy::{Layer, Means, Policy, Refuser, Share};
 pub use ports::PortUse;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::{
     Change, ChangeRow, ChangeTable, Changes, Counter, Direction, Drop, Evidence, Finding, Incident, Instance, Kind,
-    Lasting, PortUse, Probed, Protocol, Row, Rule, Sender, Senders, Settings, SocketChange, Sockets, Span, Table,
-    Victim, per_second,
+    Lasting, Layout, PortUse, Probed, Protocol, Row, Rule, Sender, Senders, Settings, SocketChange, Sockets, Span,
+    Table, Victim, per_second,
 };
 
 /// What was observed in one network namespace over one window.
@@ -32,6 +32,8 @@ pub struct Observed {
     pub unexplained: BTreeMap<&'static str, u64>,
     /// Devices that one way of asking shows and another does not. Looked for in a window only.
     pub hidden: Vec<Hidden>,
+    /// Which CPU works for which queue. Looked at only by who asks for that.
+    pub layout: Option<Layout>,
     /// What the windows directly before this one found.
     pub lasting: Lasting,
     /// Settings that this program made and that are not so any more. Looked for on the running host only.
@@ -127,6 +129,12 @@ impl Observed {
         let rows = vec![Row { instance: instance.clone(), values: vec![Some(amount)] }];
         self.changes.held.push(Table { group: counter.group, counters: vec![counter], rows, read: Span::default() });
         self.with_at(counter, instance, amount)
+    }
+
+    /// The same, on a machine that is laid out so.
+    pub fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = Some(layout);
+        self
     }
 
     /// The same, with packets that are missing at a stage.

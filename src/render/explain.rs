@@ -31,7 +31,11 @@ pub fn stage(stage: &Stage) -> String {
     section(&mut out, "Counted here", counters);
     let reasons = stage.reasons.iter().map(|reason| (reason.name.to_owned(), reason.normal.to_owned()));
     section(&mut out, "Dropped here for", reasons);
-    section(&mut out, "Can be wrong here", stage.rules.iter().map(|rule| (rule.id.into(), rule.title.into())));
+    section(
+        &mut out,
+        "Can be wrong here",
+        crate::stage::rules_of(stage).iter().map(|rule| (rule.id.into(), rule.title.into())),
+    );
     section(&mut out, "Can be turned here", stage.knobs.iter().map(|knob| (knob.id.into(), knob.help.into())));
     let before = at.checked_sub(1).and_then(|at| stages.get(at));
     for (word, other) in [("before it", before), ("after it", stages.get(at + 1))] {

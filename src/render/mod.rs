@@ -13,6 +13,7 @@ pub mod plan;
 mod policy;
 pub mod sockets;
 mod table;
+pub mod topology;
 pub mod words;
 
 use std::io::{self, Write};

@@ -9,7 +9,7 @@ use super::namespaces;
 use super::path::{self, BAD, BOLD, COMMAND, DIM, GOOD, ODD};
 use super::words::{bytes, grouped, share, short, time, wrap};
 use crate::ledger::Line;
-use crate::model::{Evidence, Finding, Instance, Severity, Suggestion, Victim};
+use crate::model::{Evidence, Finding, Instance, Severity, SourceStatus, Suggestion, Victim};
 use crate::report::{Report, StageCounters, Value};
 
 /// The narrowest terminal that people still use.
@@ -28,7 +28,8 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
     }
     for (netns, finding) in report.all_findings() {
         writeln!(out)?;
-        show_finding(finding, netns, report, out)?;
+        let all = report.namespaces.as_ref().map(|_| "the whole machine, whatever the namespace");
+        show_finding(finding, netns.or(all), &when(report.since_boot, report.window_seconds), out)?;
     }
     if report.since_boot && verbose == 0 {
         losses_since_boot(report, out)?;
@@ -47,7 +48,7 @@ pub fn write(report: &Report, verbose: u8, out: &mut dyn Write) -> io::Result<()
             counters(report, &one.stages, verbose > 1, out)?;
         }
     }
-    sources(report, verbose > 1, out)
+    sources(&report.sources, verbose > 1, out)
 }
 
 fn headline(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -103,17 +104,16 @@ pub(super) fn unexplained(report: &Report, out: &mut dyn Write) -> io::Result<()
     paragraph(out, "", if report.is_of_sending() { UNSEEN_OUT } else { UNSEEN_IN }, DIM)
 }
 
-fn show_finding(finding: &Finding, netns: Option<&str>, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+/// A finding, and where it is if that is to be said; `when` stands behind the number of lost packets.
+pub fn show_finding(finding: &Finding, place: Option<&str>, when: &str, out: &mut dyn Write) -> io::Result<()> {
     let style = style_of(finding.severity);
     let severity = finding.severity.to_string().to_uppercase();
-    let amount = amount(finding, report);
+    let amount = amount(finding, when);
     let left = severity.len() + 2 + finding.id.len();
     let free = WIDTH.saturating_sub(left + amount.chars().count()).max(2);
     writeln!(out, "{style}{severity}{style:#}  {BOLD}{}{BOLD:#}{}{amount}", finding.id, " ".repeat(free))?;
-    match (netns, &report.namespaces) {
-        (Some(netns), _) => paragraph(out, "in", netns, BOLD)?,
-        (None, Some(_)) => paragraph(out, "in", "the whole machine, whatever the namespace", Style::new())?,
-        (None, None) => {}
+    if let Some(place) = place {
+        paragraph(out, "in", place, BOLD)?;
     }
     paragraph(out, "", &finding.title, Style::new())?;
     for victim in finding.victims.iter().take(3) {
@@ -153,17 +153,21 @@ fn what_next(report: &Report) -> Option<&'static str> {
 }
 
 /// The number that counts: packets lost, or what the first evidence shows.
-fn amount(finding: &Finding, report: &Report) -> String {
+fn amount(finding: &Finding, when: &str) -> String {
     if finding.lost == 0 {
         let shows = |evidence: &Evidence| format!("{} {}", evidence.counter, grouped(evidence.delta));
         return finding.evidence.first().map(shows).unwrap_or_default();
     }
-    let when = match (report.since_boot, report.window_seconds) {
+    format!("{} packets lost{when}", grouped(finding.lost))
+}
+
+/// ` in 1.0 s`.
+fn when(since_boot: bool, seconds: Option<f64>) -> String {
+    match (since_boot, seconds) {
         (true, _) => " since boot".into(),
         (false, Some(seconds)) => format!(" in {}", time(seconds)),
         (false, None) => String::new(),
-    };
-    format!("{} packets lost{when}", grouped(finding.lost))
+    }
 }
 
 fn describe(victim: &Victim) -> String {
@@ -211,7 +215,8 @@ fn paragraph(out: &mut dyn Write, word: &str, text: &str, style: Style) -> io::R
     Ok(())
 }
 
-pub(super) fn style_of(severity: Severity) -> Style {
+/// The colour of a finding.
+pub fn style_of(severity: Severity) -> Style {
     match severity {
         Severity::Critical => BAD,
         Severity::Warning => ODD.bold(),
@@ -289,11 +294,12 @@ fn plain(header: &[&str], right: std::ops::Range<usize>) -> Table {
     table
 }
 
-fn sources(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> {
-    let failed = report.sources.iter().filter(|source| !source.ok || source.reason.is_some()).count();
+/// How the sources went.
+pub fn sources(sources: &[SourceStatus], all: bool, out: &mut dyn Write) -> io::Result<()> {
+    let failed = sources.iter().filter(|source| !source.ok || source.reason.is_some()).count();
     if all {
         writeln!(out)?;
-        for source in &report.sources {
+        for source in sources {
             let mark = if source.ok { "ok" } else { "no" };
             let reason = source.reason.as_deref().unwrap_or("");
             writeln!(out, " {mark}  {:<44} {:>7} µs  {reason}", source.name, source.microseconds)?;

@@ -18,6 +18,16 @@ const STACK: usize = 128 << 10;
 
 /// The source that tells which devices there are.
 pub const LINKS: &str = "rtnetlink links";
+/// How closely devices are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// What they tell of themselves.
+    Devices,
+    /// Their qdiscs as well.
+    Qdiscs,
+    /// Each queue as well, also of software that tells of its queues if it is asked.
+    Queues,
+}
 
 /// What one source gave.
 #[derive(Debug)]
@@ -45,12 +55,11 @@ enum Sent {
 }
 
 /// Starts to ask about all devices of the calling thread's network namespace. Drivers that were `slow` are asked last, so
-/// that they do not keep others waiting. Times are taken from `clock`. With `sends`, what only the send path wants is asked
-/// for, too: qdiscs, and the transmit queues of network cards, which are many files.
-pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>, sends: bool) -> io::Result<Answers> {
+/// that they do not keep others waiting. Times are taken from `clock`.
+pub fn start(host: &Host, clock: Instant, slow: &BTreeSet<String>, detail: Detail) -> io::Result<Answers> {
     let (send, receive) = mpsc::channel();
     let (host, slow, started) = (host.clone(), slow.clone(), clock.elapsed());
-    spawn(move || ask(&Asking { host, clock, send }, &slow, sends))?;
+    spawn(move || ask(&Asking { host, clock, send }, &slow, detail))?;
     Ok(Answers { receive, clock, started, asked: Vec::new() })
 }
 
@@ -103,7 +112,7 @@ impl Asking {
     }
 }
 
-fn ask(asking: &Asking, slow: &BTreeSet<String>, sends: bool) {
+fn ask(asking: &Asking, slow: &BTreeSet<String>, detail: Detail) {
     let links = asking.answer(LINKS, || {
         let (links, dumped) = link::read(&asking.host)?;
         if links.is_empty() {
@@ -118,25 +127,25 @@ fn ask(asking: &Asking, slow: &BTreeSet<String>, sends: bool) {
     });
     let Some(links) = links else { return };
     let drivers = Asking { host: asking.host.clone(), clock: asking.clock, send: asking.send.clone() };
-    let hardware = links.iter().filter(|link| link.hardware).map(|link| link.name.clone());
-    let mut devices: Vec<(String, Vec<u8>)> = hardware.map(|name| (driver_source(&name), name)).collect();
+    let asked = links
+        .iter()
+        .filter(|link| link.hardware || (detail == Detail::Queues && link.by_queue))
+        .map(|link| link.name.clone());
+    let mut devices: Vec<(String, Vec<u8>)> = asked.map(|name| (driver_source(&name), name)).collect();
     devices.sort_by_key(|(source, _)| slow.contains(source));
     if !devices.is_empty()
-        && let Err(e) = spawn({
-            let devices = devices.clone();
-            move || ask_drivers(&drivers, &devices)
-        })
+        && let Err(e) = spawn(move || ask_drivers(&drivers, &devices))
     {
         asking.answer("driver statistics", || Err::<((), _, _), _>(e));
     }
-    if sends && !devices.is_empty() {
-        let cards: Vec<Vec<u8>> = devices.into_iter().map(|(_, name)| name).collect();
+    let cards: Vec<Vec<u8>> = links.iter().filter(|link| link.hardware).map(|link| link.name.clone()).collect();
+    if detail >= Detail::Qdiscs && !cards.is_empty() {
         asking.answer("transmit queues", || {
             transmit::read(&asking.host, &cards).map(|(rows, dumped)| ((), rows, dumped))
         });
     }
     let names: Names = links.into_iter().map(|link| (link.index, link.name)).collect();
-    if sends {
+    if detail >= Detail::Qdiscs {
         asking.answer("rtnetlink qdiscs", || {
             qdisc::read(&mut qdisc::client(&asking.host), &names).map(|(rows, dumped)| ((), rows, dumped))
         });
@@ -182,7 +191,7 @@ fn ask_drivers(asking: &Asking, devices: &[(String, Vec<u8>)]) {
         cards.extend(asking.answer(source, || {
             let bytes = asker.ask(device)?;
             let driver = driver::parse(&bytes).ok_or_else(|| io::Error::other("the driver's answer makes no sense"))?;
-            let card = Card { device: device.clone(), bus: driver.bus.into() };
+            let card = Card { device: device.clone(), bus: driver.bus.into(), irqs: Vec::new() };
             Ok((card, names::rows(device, &driver).into(), Dumped::default()))
         }));
     }
@@ -226,7 +235,7 @@ mod tests {
 
     #[test]
     fn this_machine_s_devices_answer() {
-        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new(), true).unwrap();
+        let answers = start(&Host::Live, Instant::now(), &BTreeSet::new(), Detail::Devices).unwrap();
         let all: Vec<Answer> = answers.collect();
         let links = all.iter().find(|answer| answer.name == LINKS).unwrap();
         assert!(links.result.is_ok(), "{links:?}");

@@ -106,7 +106,7 @@ groups! {
     TX_QUEUE: "tx_queue", Queue, 64 bits, "sysfs, queues", "net/core/net-sysfs.c tx_timeout_show()";
     /// Drivers' own statistics, under names that do not depend on the driver.
     NIC: "nic", Device, 64 bits, "ioctl SIOCETHTOOL, as ethtool -S", "net/ethtool/ioctl.c ethtool_get_stats()";
-    /// The same for a receive queue, where a driver counts by queue.
+    /// The same for a queue, where a driver counts by queue.
     NIC_QUEUE: "nic_queue", Queue, 64 bits, "ioctl SIOCETHTOOL, as ethtool -S",
         "net/ethtool/ioctl.c ethtool_get_stats()";
     /// Interrupts of network cards, by vector.
@@ -149,6 +149,8 @@ groups! {
         "net/sched/sch_htb.c htb_dump_class_stats()";
     /// What only cake counts.
     CAKE: "cake", Device, 32 bits, "rtnetlink RTM_GETQDISC, TCA_STATS_APP", "net/sched/sch_cake.c cake_dump_stats()";
+    /// What the disciplines below mq hand to the driver, by the transmit queue that each stands before.
+    MQ: "mq", Queue, 32 bits, "rtnetlink RTM_GETQDISC, TCA_STATS2", "net/sched/sch_mq.c mq_attach()";
     /// Pages that a device's receive buffers are made of, all its pools together.
     PAGE_POOL: "page_pool", Device, 64 bits, "netdev netlink page-pool-stats-get",
         "net/core/page_pool_user.c page_pool_nl_stats_fill()";

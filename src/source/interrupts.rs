@@ -1,15 +1,16 @@
 //! `/proc/interrupts`: how often each vector of a network card fired.
 //!
 //! A line belongs to a card if it names the card's place on its bus (newer kernels print it with the interrupt chip,
-//! mlx5 with the action) or if the action begins with the device's name.
+//! mlx5 with the action), if the action begins with the device's name, or if sysfs lists its number among the card's
+//! message-signalled interrupts: what virtio's are called says of no device.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use super::Host;
 use super::groups::INTERRUPTS;
 use super::netlink::Dumped;
 use super::sheet::{Owner, Rows};
+use super::{Host, text};
 
 /// A card: its name, and its place on the bus.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Card {
     pub device: Vec<u8>,
     /// Its place on the bus, as the driver tells it: `0000:00:03.0`. May be empty.
     pub bus: Vec<u8>,
+    /// The numbers of its message-signalled interrupts, where nothing else tells which are its.
+    pub irqs: Vec<Vec<u8>>,
 }
 
 /// One line: its number or name, how often it fired on all CPUs, and what stands behind the counts.
@@ -31,20 +34,33 @@ pub struct Line<'a> {
     pub rest: &'a [u8],
 }
 
+impl<'a> Line<'a> {
+    fn action(&self) -> &'a [u8] {
+        self.rest.split(|&b| b == b' ').next_back().unwrap_or_default()
+    }
+}
+
+/// The address of a PCI device. What else a driver may tell (`usb-0000:00:14.0-4`, nothing) is none.
+pub fn pci(bus: &[u8]) -> Option<String> {
+    let fits = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
+    let bus = std::str::from_utf8(bus).ok()?;
+    (bus.bytes().all(|b| fits(&b)) && bus.matches(':').count() == 2 && !bus.contains("..")).then(|| bus.to_owned())
+}
+
 /// The vectors of these cards.
 pub fn read(host: &Host, cards: &[Card]) -> io::Result<(Vec<Rows>, Dumped)> {
     let mut bytes = Vec::new();
     host.read("proc/interrupts", &mut bytes)?;
-    Ok((vec![rows(&bytes, cards)], Dumped::default()))
+    let cards: Vec<Card> = cards.iter().map(|card| card.clone().with_irqs(host, &bytes)).collect();
+    Ok((vec![rows(&bytes, &cards)], Dumped::default()))
 }
 
 /// The vectors of these cards, from the whole file.
 pub fn rows(bytes: &[u8], cards: &[Card]) -> Rows {
     let mut vectors: BTreeMap<Owner, u64> = BTreeMap::new();
     for line in lines(bytes) {
-        let action = line.rest.split(|&b| b == b' ').next_back().unwrap_or_default();
-        if let Some(card) = cards.iter().find(|card| card.has(line.rest, action)) {
-            let vector = Owner::Vector(card.device.clone(), short(action, &card.device).into());
+        if let Some(card) = cards.iter().find(|card| card.has(&line)) {
+            let vector = Owner::Vector(card.device.clone(), short(line.action(), &card.device).into());
             // Nothing keeps a driver from giving two the same name.
             let sum = vectors.entry(vector).or_default();
             *sum = sum.saturating_add(line.count);
@@ -52,6 +68,15 @@ pub fn rows(bytes: &[u8], cards: &[Card]) -> Rows {
     }
     let rows = vectors.into_iter().map(|(vector, count)| (vector, vec![Some(count)])).collect();
     Rows { group: &INTERRUPTS, columns: &["count"], rows }
+}
+
+/// The vectors of one card: number and short name of each.
+pub fn vectors(bytes: &[u8], card: &Card) -> Vec<(u32, Vec<u8>)> {
+    let vector = |line: Line| {
+        let number = std::str::from_utf8(line.number).ok()?.parse().ok()?;
+        card.has(&line).then(|| (number, short(line.action(), &card.device).into()))
+    };
+    lines(bytes).filter_map(vector).collect()
 }
 
 /// `eth0-TxRx-0` to `TxRx-0`, `virtio2-input.0` to `input.0`, `mlx5_comp0@pci:0000:3b:00.0` to `mlx5_comp0`: whose it is
@@ -67,12 +92,26 @@ fn short<'a>(action: &'a [u8], device: &[u8]) -> &'a [u8] {
 }
 
 impl Card {
-    fn has(&self, rest: &[u8], action: &[u8]) -> bool {
-        let on_bus = !self.bus.is_empty() && rest.windows(self.bus.len()).any(|part| part == self.bus);
+    /// The same, with the numbers of its interrupts if no line of the file tells that it is this card's.
+    pub fn with_irqs(mut self, host: &Host, bytes: &[u8]) -> Self {
+        let named = lines(bytes).any(|line| self.has(&line));
+        if let Some(bus) = pci(&self.bus).filter(|_| !named) {
+            let folder = format!("sys/bus/pci/devices/{bus}/msi_irqs");
+            self.irqs = host.list(&folder).unwrap_or_default();
+            for irq in &self.irqs {
+                // Only the names count.
+                host.keep(&format!("{folder}/{}", text::printable(irq)), b"");
+            }
+        }
+        self
+    }
+
+    fn has(&self, line: &Line) -> bool {
+        let on_bus = !self.bus.is_empty() && line.rest.windows(self.bus.len()).any(|part| part == self.bus);
         // eth1 is not the owner of eth10-rx-0.
-        let by_name = action.strip_prefix(self.device.as_slice());
+        let by_name = line.action().strip_prefix(self.device.as_slice());
         let by_name = by_name.is_some_and(|rest| rest.first().is_none_or(|next| !next.is_ascii_alphanumeric()));
-        on_bus || (by_name && !self.device.is_empty())
+        on_bus || (by_name && !self.device.is_empty()) || self.irqs.iter().any(|irq| irq == line.number)
     }
 }
 
@@ -115,7 +154,15 @@ ERR:          0
 ";
 
     fn card(device: &str, bus: &str) -> Card {
-        Card { device: device.into(), bus: bus.into() }
+        Card { device: device.into(), bus: bus.into(), irqs: Vec::new() }
+    }
+
+    #[test]
+    fn only_pci_addresses_are_taken_for_paths() {
+        assert_eq!(pci(b"0000:3b:00.0").as_deref(), Some("0000:3b:00.0"));
+        for other in [&b""[..], b"usb-0000:00:14.0-4", b"../../../etc", b"0000:3b:..", b"\xff"] {
+            assert_eq!(pci(other), None, "{other:?}");
+        }
     }
 
     #[test]

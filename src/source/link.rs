@@ -73,6 +73,9 @@ const VIRTUAL_FIELDS: [&str; 3] = ["pair_tx_dropped", "tun_tx_dropped", "other_t
 /// Devices of these kinds only add up what their members counted: each loss would stand twice.
 const SUMS_OF_OTHERS: [&[u8]; 2] = [b"bond", b"team"];
 
+/// Software that counts by queue, if it is asked (drivers/net/veth.c veth_get_ethtool_stats()).
+const COUNTS_BY_QUEUE: &[u8] = b"veth";
+
 /// A device as a message tells it.
 #[derive(Debug, PartialEq)]
 pub struct Link {
@@ -90,6 +93,8 @@ pub struct Link {
     pub index: u32,
     /// True if there is hardware behind it, real or a hypervisor's: devices that are software alone have a kind.
     pub hardware: bool,
+    /// True for software whose driver has statistics by queue.
+    pub by_queue: bool,
     /// How often its carrier came and went.
     pub carrier: [Option<u64>; 2],
 }
@@ -154,6 +159,7 @@ pub fn parse(payload: &[u8]) -> Option<Link> {
         sums_others: false,
         index: u32::from_ne_bytes(*fixed[INDEX..].first_chunk()?),
         hardware: u16::from_ne_bytes(*fixed[TYPE..].first_chunk()?) != ARPHRD_LOOPBACK,
+        by_queue: false,
         carrier: [None; 2],
     };
     let is_up = u32::from_ne_bytes(*fixed[FLAGS..].first_chunk()?) & IFF_UP != 0;
@@ -169,6 +175,7 @@ pub fn parse(payload: &[u8]) -> Option<Link> {
                 let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
                 let name = kind.map(|(_, name)| name.split(|&b| b == 0).next().unwrap_or_default());
                 link.sums_others = name.is_some_and(|name| SUMS_OF_OTHERS.contains(&name));
+                link.by_queue = name == Some(COUNTS_BY_QUEUE);
                 link.hardware &= name.is_none_or(<[u8]>::is_empty);
                 link.kind = name.unwrap_or_default().to_vec();
             }

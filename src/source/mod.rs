@@ -14,6 +14,7 @@ pub mod groups;
 pub mod host;
 pub mod interrupts;
 pub mod inventory;
+pub mod layout;
 pub mod link;
 pub mod lists;
 pub mod namespaces;

@@ -24,6 +24,11 @@ const QUEUE_TYPE_RX: u64 = 0;
 const FIRST: u16 = 8;
 const POOL_INFO: u16 = 1;
 const INFO_IFINDEX: u16 = 2;
+const QUEUE_GET: u8 = 10;
+const QUEUE_ID: u16 = 1;
+const QUEUE_IFINDEX: u16 = 2;
+const QUEUE_TYPE: u16 = 3;
+const QUEUE_NAPI_ID: u16 = 4;
 const NAPI_IFINDEX: u16 = 1;
 const NAPI_ID: u16 = 2;
 const NAPI_IRQ: u16 = 3;
@@ -135,6 +140,39 @@ pub fn napi(payload: &[u8]) -> Option<Napi> {
         number(value).and_then(|number| u32::try_from(number).ok())
     };
     Some(Napi { device: of(NAPI_IFINDEX)?, id: of(NAPI_ID)?, irq: of(NAPI_IRQ) })
+}
+
+/// A queue, and the NAPI instance that polls it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// The kernel's number of its device.
+    pub device: u32,
+    /// True for one that receives.
+    pub receives: bool,
+    /// Its number.
+    pub id: u32,
+    /// The NAPI instance's number.
+    pub napi: Option<u32>,
+}
+
+/// The queues of all devices.
+pub fn queues(client: &mut Client) -> io::Result<(Vec<Queue>, Dumped)> {
+    let request = request(client, "queue-get", QUEUE_GET, &[])?;
+    let mut queues = Vec::new();
+    let dumped = client.dump(&request, &mut queues, Vec::clear, |queues, payload| {
+        queue(payload).map(|queue| queues.push(queue)).is_some()
+    })?;
+    Ok((queues, dumped))
+}
+
+/// A queue from the payload of a message.
+pub fn queue(payload: &[u8]) -> Option<Queue> {
+    let of = |wanted| {
+        let (_, value) = attributes(payload.get(genl::HEADER..)?).find(|(kind, _)| *kind == wanted)?;
+        number(value).and_then(|number| u32::try_from(number).ok())
+    };
+    let receives = u64::from(of(QUEUE_TYPE)?) == QUEUE_TYPE_RX;
+    Some(Queue { device: of(QUEUE_IFINDEX)?, receives, id: of(QUEUE_ID)?, napi: of(QUEUE_NAPI_ID) })
 }
 
 fn gather(

@@ -6,6 +6,7 @@
 
 mod app;
 pub mod limit;
+mod queues;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -104,7 +105,9 @@ pub fn read(client: &mut Client, names: &Names) -> io::Result<(Vec<Rows>, Dumped
         dumped.disturbed |= more.disturbed;
         classes.iter().for_each(|class| tables.put_class(class, device));
     }
-    Ok((tables.all(), dumped))
+    let mut all = tables.all();
+    all.push(queues::rows(&qdiscs, names));
+    Ok((all, dumped))
 }
 
 /// What qdiscs say of themselves, as tables.

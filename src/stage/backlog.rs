@@ -1,10 +1,14 @@
 //! R7, backlog: the per-CPU queue of packets that another CPU, or a device without a ring, hands over.
 
+mod costly;
 mod elephant;
 mod nearly_full;
 mod overflow;
 mod spread;
 mod tunnel;
+
+pub use costly::COSTLY;
+pub use spread::with_cpus;
 
 use crate::counters;
 use crate::model::{Counter, Flow, Knob, Memory, Place, Reason, Risk, Scope, Stage, Unit};
@@ -61,7 +65,8 @@ pub(crate) static MAX_BACKLOG: Knob = Knob {
     keep: "sysctl.d",
 };
 
-static RPS_CPUS: Knob = Knob {
+/// CPUs that take the packets of a receive queue.
+pub static RPS_CPUS: Knob = Knob {
     id: "rps_cpus",
     place: Place::Sysfs("class/net/DEV/queues/rx-N/rps_cpus"),
     scope: Scope::Queue,

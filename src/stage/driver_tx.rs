@@ -7,7 +7,7 @@ mod saturated;
 
 use crate::counters;
 use crate::model::{Flow, Knob, Memory, Place, Risk, Scope, Stage, Unit};
-use crate::source::groups::{BQL, LINK, NIC, QSTATS, QSTATS_QUEUE};
+use crate::source::groups::{BQL, LINK, NIC, NIC_QUEUE, QSTATS, QSTATS_QUEUE};
 use crate::stage::qdisc;
 use crate::stage::virtual_devices::OTHERS_REFUSED;
 
@@ -95,6 +95,11 @@ counters! {
     /// (linklocal_allowance_exceeded). Part of `nic.rate_limited`.
     /// drivers/net/ethernet/amazon/ena/ena_ethtool.c ena_stats_eni_strings.
     LIMITED_LOCAL = NIC.total("limited_local_services", Unit::WirePackets).same_loss("allowance");
+    /// Packets that were sent through a transmit queue. include/net/netdev_queues.h struct netdev_queue_stats_tx.
+    QUEUE_SENT = QSTATS_QUEUE.total("tx-packets", Unit::WirePackets);
+    /// The same as `qstats_queue.tx-packets`, by the driver's own names: tx_queue_N_packets (igb, ixgbe, ice), txN_packets
+    /// (mlx5, virtio_net), queue_N_tx_cnt (ena). drivers/net/ethernet/intel/ixgbe/ixgbe_ethtool.c and others.
+    QUEUE_PUT = NIC_QUEUE.total("tx_packets", Unit::WirePackets);
 }
 
 static BQL_LIMIT_MAX: Knob = Knob {

@@ -1,14 +1,21 @@
 //! T6, egress: the transmit queue of the device is chosen.
 
+mod uneven;
+
+pub use uneven::{COUNTED, UNEVEN};
+
 use crate::counters;
 use crate::model::{Flow, Knob, Memory, Place, Risk, Scope, Stage, Unit};
-use crate::source::groups::CLSACT;
+use crate::source::groups::{CLSACT, MQ};
 
 counters! {
     /// Packets that filters or programs at a device's tc hooks dropped, both ways together. Those of tcx are not counted
     /// anywhere. include/net/sch_generic.h mini_qdisc_qstats_cpu_drop().
     TC_DROPS =
         CLSACT.total("drops", Unit::Packets).sends(Flow::MayExplain { at: "egress", from: "neighbour" });
+    /// Packets that left through a transmit queue, where the queues have disciplines of their own (mq). A packet that the
+    /// device cuts counts as its pieces. net/sched/sch_generic.c qdisc_bstats_cpu_update().
+    MQ_SENT = MQ.total("packets", Unit::WirePackets);
 }
 
 static XPS_CPUS: Knob = Knob {

@@ -1,6 +1,10 @@
 //! R3, hard interrupt: the device says that frames are waiting.
 
+mod conflicts;
 mod knobs;
+
+pub use conflicts::CONFLICTS;
+pub use knobs::AFFINITY;
 
 use crate::counters;
 use crate::model::{Stage, Unit};

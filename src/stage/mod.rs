@@ -17,6 +17,7 @@ pub mod ip_out;
 pub mod link;
 pub mod neighbour;
 pub mod netfilter;
+pub mod placement;
 pub mod qdisc;
 pub mod read;
 pub mod ring;
@@ -91,7 +92,17 @@ impl Way {
             Way::Both => stages().collect(),
         }
     }
+
+    /// The rules of its stages. Who looks at both ways wants to know which CPU does whose work, too.
+    pub fn rules(self) -> Vec<Rules> {
+        let placed = if self == Way::Both { placement::RULES } else { &[] };
+        let own = self.stages().into_iter().map(|stage| (stage, stage.rules));
+        own.chain(placed.iter().copied()).collect()
+    }
 }
+
+/// Rules, each list with the stage that it belongs to.
+pub type Rules = (&'static Stage, &'static [&'static Rule]);
 
 /// What the single TCP connections explain: they are worth the reading where one of these counters moved, or one of these
 /// gauges is so high.
@@ -125,7 +136,13 @@ pub fn counters() -> impl Iterator<Item = (&'static Stage, &'static Counter)> {
 
 /// Every rule, with its stage.
 pub fn rules() -> impl Iterator<Item = (&'static Stage, &'static Rule)> {
-    stages().flat_map(|stage| stage.rules.iter().map(move |rule| (stage, *rule)))
+    let all = Way::Both.rules().into_iter();
+    all.flat_map(|(stage, rules)| rules.iter().map(move |rule| (stage, *rule)))
+}
+
+/// The rules of one stage, those about placement too.
+pub fn rules_of(stage: &Stage) -> Vec<&'static Rule> {
+    rules().filter(|(of, _)| of.id == stage.id).map(|(_, rule)| rule).collect()
 }
 
 /// Every knob, with its stage.

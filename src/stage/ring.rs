@@ -4,9 +4,11 @@ mod hash;
 mod knobs;
 mod overflow;
 mod policy;
+mod uneven;
 
 pub use knobs::{CHANNELS_COMBINED, RING_RX};
 pub use overflow::{lost_at, relieve};
+pub use uneven::{Heap, UNEVEN, counter};
 
 use crate::counters;
 use crate::model::{Flow, Stage, Unit};
@@ -64,6 +66,9 @@ counters! {
     /// Frames that a receive queue took in: whether the device spreads them evenly.
     /// include/net/netdev_queues.h struct netdev_queue_stats_rx.
     QUEUE_PACKETS = QSTATS_QUEUE.total("rx-packets", Unit::WirePackets);
+    /// The same as `qstats_queue.rx-packets`, by the driver's own names: rx_queue_N_packets (igb, ixgbe, ice), rxN_packets
+    /// (mlx5, virtio_net), queue_N_rx_cnt (ena). drivers/net/ethernet/intel/ixgbe/ixgbe_ethtool.c and others.
+    QUEUE_TOOK = NIC_QUEUE.total("rx_packets", Unit::WirePackets);
     /// The same as `qstats.rx-hw-drop-overruns`, for one queue. include/net/netdev_queues.h struct netdev_queue_stats_rx.
     QUEUE_OVERRUNS = QSTATS_QUEUE.total("rx-hw-drop-overruns", Unit::WirePackets).same_loss("ring");
 }

@@ -3,6 +3,9 @@
 mod budget;
 mod elsewhere;
 mod knobs;
+mod one_cpu;
+
+pub use one_cpu::{ONE_CPU, shares};
 
 pub(crate) use knobs::BUDGET;
 
@@ -23,6 +26,9 @@ counters! {
     SOFTIRQ = CPU.total("softirq", Unit::Ticks).column(6);
     /// Time that a CPU had nothing to do. fs/proc/stat.c show_stat(), 4th time of the line; in 1/USER_HZ s.
     IDLE = CPU.total("idle", Unit::Ticks).column(3);
+    /// Time in which a virtual CPU wanted to run and the hypervisor let others run. fs/proc/stat.c show_stat(), 8th time of
+    /// the line; in 1/USER_HZ s.
+    STEAL = CPU.total("steal", Unit::Ticks).column(7);
     /// Time in which some task waited for a CPU, of the whole machine. kernel/sched/psi.c psi_show(), since 4.20.
     CPU_PRESSURE = PRESSURE_CPU.total("some", Unit::Microseconds);
     /// Time in which interrupts and softirqs kept the tasks of a CPU waiting, of the whole machine; only on kernels that

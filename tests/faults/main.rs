@@ -39,6 +39,7 @@
 //! - `tune`, `confirm`, `loops`: a fault, its setting, and the ways back
 //! - `sweep`: killed at every call of an apply of eight steps
 //! - `verdicts`, `refusals`, `places`: what it did, what stands in the way, and settings that are no sysctls
+//! - `topology`: queues and masks that are crooked, and a mask that is set straight
 //! - `record`: a recording says what its host said, and a redacted one not whose it was
 
 mod accept_queue;
@@ -86,6 +87,7 @@ mod syn_queue;
 mod tcp_memory;
 mod tcp_receive;
 mod tool;
+mod topology;
 mod tune;
 mod udp_buffer;
 mod udp_loss;
@@ -146,6 +148,7 @@ fn test() {
         verdicts::cases(),
         refusals::cases(),
         places::cases(),
+        topology::cases(),
         record::cases(),
         sweep::cases(),
     ];

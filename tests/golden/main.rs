@@ -25,4 +25,5 @@ mod schema;
 mod send;
 mod snapshots;
 mod sockets;
+mod topology;
 mod tree;

@@ -110,6 +110,21 @@ pub fn generic(device: &[u8], attributes: &[u8]) -> Vec<u8> {
     stream(32, std::iter::once([vec![0; 4], header, attributes.to_vec()].concat()))
 }
 
+/// Messages of generic netlink about no device in particular: struct genlmsghdr, then the attributes.
+pub fn family(messages: &[Vec<u8>]) -> Vec<u8> {
+    stream(32, messages.iter().map(|attributes| [vec![0; 4], attributes.clone()].concat()))
+}
+
+/// Queueing disciplines: struct tcmsg with handle and parent, TCA_KIND (1), TCA_STATS2 (7) with TCA_STATS_BASIC (1).
+pub fn qdiscs(qdiscs: &[(u32, u32, &[u8], u32)]) -> Vec<u8> {
+    let payload = |(handle, parent, kind, packets): &(u32, u32, &[u8], u32)| {
+        let fixed = [0, 0, *handle, *parent, 0].map(u32::to_ne_bytes).concat();
+        let basic = [&0_u64.to_ne_bytes()[..], &packets.to_ne_bytes()].concat();
+        [fixed, attribute(1, kind), attribute(7, &attribute(1, &basic))].concat()
+    };
+    stream(36, qdiscs.iter().map(payload))
+}
+
 /// A driver's name and statistics: struct ethtool_drvinfo, struct ethtool_gstrings, struct ethtool_stats.
 pub fn driver(driver: &str, statistics: &[(&[u8], u64)]) -> Vec<u8> {
     let mut bytes = vec![0; 196];

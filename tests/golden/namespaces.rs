@@ -40,7 +40,7 @@ fn report(grown: &[(&str, u64)], dropped_on_a_cpu: u64) -> Report {
         totals: Some(totals),
         ledger: Some(lines),
         stages: stage_counters(RECEIVE, &seen.changes),
-        findings: diagnose(RECEIVE, &seen),
+        findings: diagnose(&Way::Receive.rules(), &seen),
         drops: None,
         drop_totals: None,
         incidents: None,

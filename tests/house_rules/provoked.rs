@@ -25,6 +25,10 @@ const NOT_PROVOKED: &[(&str, &str)] = &[
     ("fq-flow-limit", "needs fq, which is a guest's: tests/vm looks at its counters; fires on its examples"),
     ("qdisc-horizon-or-memory", "needs fq or fq_codel, which are a guest's; fires on its examples"),
     (
+        "conflicting-settings",
+        "needs nodes, isolcpus= or interrupts that a test must not move; tests/golden/topology.rs",
+    ),
+    (
         "backlog-nearly-full",
         "a queue that stays half full for a whole window overflows in it as well: backlog-overflow's fault",
     ),

@@ -9,6 +9,7 @@ mod card;
 mod ground;
 mod ours;
 mod peer;
+mod placement;
 mod traffic;
 mod trials;
 

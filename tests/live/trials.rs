@@ -8,9 +8,10 @@ use crate::card;
 use crate::ground::{DEVICE, Ground};
 use crate::ours;
 use crate::peer::{self, Values};
+use crate::placement;
 use crate::traffic::{self, Steady, inside};
 
-pub const ALL: [(&str, fn()); 9] = [
+pub const ALL: [(&str, fn()); 10] = [
     ("nstat/at-rest", nstat_at_rest),
     ("nstat/under-traffic", nstat_under_traffic),
     ("ip-link/at-rest", link_at_rest),
@@ -18,6 +19,7 @@ pub const ALL: [(&str, fn()); 9] = [
     ("ethtool/driver-statistics", card::statistics),
     ("ethtool/what-they-mean", card::meanings),
     ("ethtool/settings", card::settings),
+    ("ethtool/topology", placement::card),
     ("ss/udp", ss_udp),
     ("ss/listener", ss_listener),
 ];

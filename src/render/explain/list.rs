@@ -46,7 +46,9 @@ fn groups(kind: Kind) -> Vec<(&'static str, Items)> {
         Kind::Stages => {
             vec![("", stage::stages().map(|stage| (stage.id.into(), stage.explain.into())).collect())]
         }
-        Kind::Rules => by_stage(|stage| stage.rules.iter().map(|rule| (rule.id.into(), rule.title.into())).collect()),
+        Kind::Rules => by_stage(|stage| {
+            crate::stage::rules_of(stage).iter().map(|rule| (rule.id.into(), rule.title.into())).collect()
+        }),
         Kind::Knobs => by_stage(|stage| stage.knobs.iter().map(|knob| (knob.id.into(), knob.help.into())).collect()),
         Kind::Counters => {
             by_stage(|stage| stage.counters.iter().map(|counter| (counter.id(), counter.text())).collect())

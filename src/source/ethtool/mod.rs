@@ -3,6 +3,7 @@
 pub mod driver;
 pub mod hash;
 pub mod names;
+pub mod rss;
 pub mod settings;
 pub mod statistics;
 

@@ -46,9 +46,20 @@ enum Meaning {
     TxPause,
     /// What a driver that is not listed may lose, by the sound of its names.
     Guessed,
+    /// Frames that a receive queue took in.
+    Took,
+    /// Frames that a transmit queue sent.
+    Sent,
 }
 
-const COLUMNS: [&str; 16] = [
+impl Meaning {
+    /// False for what is said of a transmit queue.
+    fn receives(self) -> bool {
+        self != Sent
+    }
+}
+
+const COLUMNS: [&str; 18] = [
     "rx_ring_full",
     "rx_ring_dropped",
     "rx_ring_empty",
@@ -65,6 +76,8 @@ const COLUMNS: [&str; 16] = [
     "rx_pause",
     "tx_pause",
     "rx_guessed_drops",
+    "rx_packets",
+    "tx_packets",
 ];
 
 /// A driver: its names in the table of modules, and those of its statistics. `#` stands for a queue's number.
@@ -96,6 +109,8 @@ static KNOWN: &[Known] = &[
             ("rx_queue_#_alloc_failed", AllocFailed),
             ("rx_flow_control_xoff", RxPause),
             ("tx_flow_control_xoff", TxPause),
+            ("rx_queue_#_packets", Took),
+            ("tx_queue_#_packets", Sent),
         ],
     },
     // intel/ixgbe/ixgbe_ethtool.c: MPC, and what the queues drop by themselves (QPRDC).
@@ -108,6 +123,8 @@ static KNOWN: &[Known] = &[
             ("alloc_rx_buff_failed", AllocFailed),
             ("rx_flow_control_xoff", RxPause),
             ("tx_flow_control_xoff", TxPause),
+            ("rx_queue_#_packets", Took),
+            ("tx_queue_#_packets", Sent),
         ],
     },
     // intel/i40e/i40e_ethtool.c. i40e_update_vsi_stats() puts the discards into rx_dropped, newer ones into rx_missed_errors.
@@ -119,6 +136,8 @@ static KNOWN: &[Known] = &[
             ("rx_pg_alloc_fail", AllocFailed),
             ("port.link_xoff_rx", RxPause),
             ("port.link_xoff_tx", TxPause),
+            ("rx-#.packets", Took),
+            ("tx-#.packets", Sent),
         ],
     },
     // intel/ice/ice_ethtool.c; ice_update_vsi_stats() puts the discards into rx_dropped.
@@ -130,6 +149,8 @@ static KNOWN: &[Known] = &[
             ("rx_pg_alloc_fail", AllocFailed),
             ("link_xoff_rx.nic", RxPause),
             ("link_xoff_tx.nic", TxPause),
+            ("rx_queue_#_packets", Took),
+            ("tx_queue_#_packets", Sent),
         ],
     },
     // mellanox/mlx5/core/en_stats.c; mlx5e_get_stats() puts out_of_buffer into rx_missed_errors and, since 6.14, the
@@ -144,6 +165,8 @@ static KNOWN: &[Known] = &[
             ("rx_symbol_err_phy", SymbolErrors),
             ("rx_pause_ctrl_phy", RxPause),
             ("tx_pause_ctrl_phy", TxPause),
+            ("rx#_packets", Took),
+            ("tx#_packets", Sent),
         ],
     },
     // amazon/ena/ena_ethtool.c; rx_drops and rx_overruns only in Amazon's own edition of the driver.
@@ -157,6 +180,8 @@ static KNOWN: &[Known] = &[
             ("queue_#_rx_skb_alloc_fail", AllocFailed),
             ("queue_#_rx_refil_partial", AllocFailed),
             ("queue_#_rx_xdp_drop", XdpDrops),
+            ("queue_#_rx_cnt", Took),
+            ("queue_#_tx_cnt", Sent),
             ("bw_in_allowance_exceeded", RateLimited),
             ("bw_out_allowance_exceeded", RateLimited),
             ("pps_allowance_exceeded", RateLimited),
@@ -178,6 +203,10 @@ static KNOWN: &[Known] = &[
             ("rx_queue_#_drops", DriverDrops),
             ("rx#_xdp_drops", XdpDrops),
             ("rx_queue_#_xdp_drops", XdpDrops),
+            ("rx#_packets", Took),
+            ("rx_queue_#_packets", Took),
+            ("tx#_packets", Sent),
+            ("tx_queue_#_packets", Sent),
         ],
     },
     // drivers/net/vmxnet3/vmxnet3_ethtool.c: the same names once more for every queue, below a heading. What ran out of
@@ -189,10 +218,19 @@ static KNOWN: &[Known] = &[
             ("drv dropped rx total", DriverDrops),
             ("rx buf alloc fail", AllocFailed),
             ("xdp drops", XdpDrops),
+            ("ucast pkts rx", Took),
+            ("mcast pkts rx", Took),
+            ("bcast pkts rx", Took),
         ],
     },
     // drivers/net/hyperv/netvsc_drv.c
-    Known { drivers: &["hv_netvsc"], names: &[("rx_no_memory", AllocFailed)] },
+    Known {
+        drivers: &["hv_netvsc"],
+        names: &[("rx_no_memory", AllocFailed), ("rx_queue_#_packets", Took), ("tx_queue_#_packets", Sent)],
+    },
+    // drivers/net/veth.c: of peers that are polled (GRO or XDP); the name speaks of XDP, and counts all. What a queue of the
+    // other end sent.
+    Known { drivers: &["veth"], names: &[("rx_queue_#_xdp_packets", Took)] },
     // broadcom/bnxt/bnxt_ethtool.c; bnxt_get_stats64() puts ring discards into rx_missed_errors.
     Known {
         drivers: &["bnxt_en"],
@@ -225,7 +263,8 @@ const HEADING: &[u8] = b"Rx Queue#";
 #[derive(Debug, Default, PartialEq)]
 struct Meant {
     all: [Option<u64>; COLUMNS.len()],
-    queues: BTreeMap<u32, [Option<u64>; COLUMNS.len()]>,
+    /// By whether the queue receives, and its number.
+    queues: BTreeMap<(bool, u32), [Option<u64>; COLUMNS.len()]>,
 }
 
 impl Meant {
@@ -272,9 +311,12 @@ impl Meant {
     }
 
     fn add(&mut self, meaning: Meaning, queue: Option<u32>, value: u64) {
-        more(&mut self.all[meaning as usize], value);
+        // The device has better counters of all its packets.
+        if !matches!(meaning, Took | Sent) {
+            more(&mut self.all[meaning as usize], value);
+        }
         if let Some(queue) = queue {
-            more(&mut self.queues.entry(queue).or_default()[meaning as usize], value);
+            more(&mut self.queues.entry((meaning.receives(), queue)).or_default()[meaning as usize], value);
         }
     }
 }
@@ -317,8 +359,11 @@ pub fn rows(device: &[u8], driver: &Driver) -> [Rows; 2] {
     let meant = Meant::of(driver);
     let something = meant.all.iter().any(Option::is_some);
     let all = something.then(|| (Owner::Device(device.into()), meant.all.to_vec())).into_iter().collect();
-    let queues = meant.queues.into_iter();
-    let queues = queues.map(|(number, values)| (Owner::RxQueue(device.into(), number), values.to_vec())).collect();
+    let owner = |(receives, number)| match receives {
+        true => Owner::RxQueue(device.into(), number),
+        false => Owner::TxQueue(device.into(), number),
+    };
+    let queues = meant.queues.into_iter().map(|(queue, values)| (owner(queue), values.to_vec())).collect();
     [(&NIC, all), (&NIC_QUEUE, queues)].map(|(group, rows)| Rows { group, columns: &COLUMNS, rows })
 }
 

@@ -69,11 +69,12 @@ static ADAPTIVE_RX: Knob = coalesce(
     ],
 );
 
-static AFFINITY: Knob = Knob {
+/// CPUs that may take an interrupt.
+pub static AFFINITY: Knob = Knob {
     id: "irq.affinity",
     place: Place::Irq("irq/IRQ/smp_affinity_list"),
     scope: Scope::Machine,
-    unit: "list of CPUs",
+    unit: Knob::CPU_LIST,
     range: 0..=u64::MAX,
     default: "the driver's hint, or what irqbalance makes of it",
     help: "CPUs that may take an interrupt. The receive softirq runs where the interrupt came.",
