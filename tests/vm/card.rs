@@ -105,7 +105,7 @@ fn backlog_drops() -> u64 {
     text.lines().map(|line| u64::from_str_radix(line.split(' ').nth(1).unwrap(), 16).unwrap()).sum()
 }
 
-fn at_once(_: &Child) -> bool {
+pub fn at_once(_: &Child) -> bool {
     true
 }
 
@@ -227,7 +227,7 @@ fn tunnel(guest: &Guest) -> Result<(), String> {
     same(&unexplained, &0)
 }
 
-fn found<'a>(name: &str, report: &'a Value, id: &str) -> Result<&'a Value, String> {
+pub fn found<'a>(name: &str, report: &'a Value, id: &str) -> Result<&'a Value, String> {
     valid(name, report)?;
     let findings = report["findings"].as_array().ok_or("no findings")?;
     findings.iter().find(|finding| finding["id"] == id).ok_or_else(|| format!("{name}: no {id} among {findings:#?}"))

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use netstat_deep::source::dropmon::{self, Row, Watched};
 use serde_json::{Value, json};
 
-use crate::{card, drops, fexit, seccomp};
+use crate::{card, drops, fexit, queues, seccomp};
 
 /// The first argument of this binary inside the guest; behind it, nothing or what to do for the scenario: a word, the
 /// number of datagrams to send to a port without reader, or the address and port and the number for others.
@@ -73,6 +73,7 @@ pub fn play() {
     drops::play();
     fexit::play();
     card::play();
+    queues::play();
     keep("doctor.json", &["doctor", "--json"]);
     fs::copy("/sys/kernel/tracing/available_events", "/out/events").unwrap();
     keep("since-boot.json", &["rx", "--json", "--interval", "0"]);

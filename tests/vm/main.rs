@@ -7,6 +7,7 @@
 //! - `judge`: the trials
 //! - `drops`: of those, the ones on drops of known number, both sides
 //! - `card`: a driver of real cards, a bond and a tunnel, both sides
+//! - `queues`: a card that hangs, and queues that hold still, both sides
 //! - `fexit`: which rule of the firewall dropped them, both sides
 //!
 //! Then the faults of `tests/faults` are played there, too.
@@ -21,6 +22,7 @@ mod drops;
 mod fexit;
 mod guest;
 mod judge;
+mod queues;
 #[path = "../support/seccomp.rs"]
 mod seccomp;
 
@@ -68,6 +70,7 @@ fn trials((name, suite, unasked): (&str, &'static str, bool), lacking: Option<&s
         .chain(drops::ALL)
         .chain(fexit::ALL)
         .chain(card::ALL)
+        .chain(queues::ALL)
         .map(|(what, run)| trial(what, unasked, run))
         .collect();
     trials.push(trial("faults", false, Boot::faults));
