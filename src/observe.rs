@@ -64,6 +64,8 @@ pub struct Observer {
     sends: bool,
     /// How closely the devices are looked at.
     detail: Detail,
+    /// How much of that is told: a recording holds what any verb reads, and tells what its own verb does.
+    told: Detail,
 }
 
 impl Observer {
@@ -71,20 +73,20 @@ impl Observer {
     /// recording serves every verb.
     pub fn new(host: Host, way: Way) -> Self {
         let taped = matches!(host, Host::Taped(_));
-        let detail = match way {
-            _ if taped => Detail::Queues,
+        let told = match way {
             Way::Receive => Detail::Devices,
             Way::Send => Detail::Qdiscs,
             Way::Both => Detail::Queues,
         };
+        let detail = if taped { Detail::Queues } else { told };
         let sends = taped || way != Way::Receive;
         let (clock, bytes, slow) = (Instant::now(), Vec::new(), BTreeSet::new());
-        Observer { host, only_netns: false, clock, bytes, complete: None, slow, sends, detail }
+        Observer { host, only_netns: false, clock, bytes, complete: None, slow, sends, detail, told }
     }
 
     /// The same, but it looks more closely at the devices.
     pub fn with(mut self, detail: Detail) -> Self {
-        self.detail = detail;
+        (self.detail, self.told) = (detail, detail);
         self
     }
 
@@ -116,7 +118,7 @@ impl Observer {
         }
         self.conntrack(&mut snapshot);
         if self.sends && snapshot.table(&ARP_CACHE).is_none() {
-            self.neighbours(&mut snapshot);
+            self.kept_only(&mut snapshot, Self::neighbours);
         }
         match answers {
             Ok(answers) => self.devices(answers, &mut snapshot),
@@ -127,7 +129,7 @@ impl Observer {
             self.connections(&mut snapshot);
         }
         if single && self.sends {
-            self.senders(first, &mut snapshot);
+            self.kept_only(&mut snapshot, |this, snapshot| this.senders(first, snapshot));
         }
         snapshot.at = self.clock.elapsed();
         self.complete = self.host.complete(snapshot.at);
@@ -254,6 +256,15 @@ impl Observer {
         snapshot.sources.push(status_of(name, status, begin, self.clock.elapsed()));
     }
 
+    /// Reads what belongs to the send path. If the report is about the other way, it is read for the recording alone.
+    fn kept_only(&mut self, snapshot: &mut Snapshot, read: impl FnOnce(&mut Self, &mut Snapshot)) {
+        if self.told > Detail::Devices {
+            read(self, snapshot);
+        } else {
+            read(self, &mut Snapshot { tables: snapshot.tables.clone(), ..Snapshot::default() });
+        }
+    }
+
     /// The neighbour tables, where no file shows them.
     fn neighbours(&mut self, snapshot: &mut Snapshot) {
         let (begin, name) = (self.clock.elapsed(), "rtnetlink neighbour tables");
@@ -273,7 +284,10 @@ impl Observer {
         let mut all: Vec<Answer> = answers.collect();
         // Several threads ask; which is done first is chance.
         all.sort_by(|a, b| a.name.cmp(&b.name));
-        for Answer { name, span: [begin, end], result } in all {
+        for Answer { name, span: [begin, end], result, detail } in all {
+            if detail > self.told {
+                continue;
+            }
             if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
                 self.slow.insert(name.clone());
             }

@@ -38,6 +38,8 @@ pub struct Answer {
     pub span: [Duration; 2],
     /// Its tables, and what was wrong with single messages.
     pub result: io::Result<(Vec<Rows>, Dumped)>,
+    /// How closely one must look to be told of it.
+    pub detail: Detail,
 }
 
 /// Answers on their way.
@@ -45,12 +47,12 @@ pub struct Answers {
     receive: mpsc::Receiver<Sent>,
     clock: Instant,
     started: Duration,
-    asked: Vec<(String, Duration)>,
+    asked: Vec<(String, Duration, Detail)>,
 }
 
 enum Sent {
     /// It was asked, and may be slow.
-    Asked(String, Duration),
+    Asked(String, Duration, Detail),
     Answer(Answer),
 }
 
@@ -76,15 +78,16 @@ impl Iterator for Answers {
         loop {
             let left = (self.started + DEADLINE).saturating_sub(self.clock.elapsed());
             match self.receive.recv_timeout(left) {
-                Ok(Sent::Asked(name, at)) => self.asked.push((name, at)),
+                Ok(Sent::Asked(name, at, detail)) => self.asked.push((name, at, detail)),
                 Ok(Sent::Answer(answer)) => {
-                    self.asked.retain(|(name, _)| *name != answer.name);
+                    self.asked.retain(|(name, ..)| *name != answer.name);
                     return Some(answer);
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    let (name, at) = self.asked.pop()?;
-                    return Some(Answer { name, span: [at, self.clock.elapsed()], result: Err(netlink::late()) });
+                    let (name, at, detail) = self.asked.pop()?;
+                    let (span, result) = ([at, self.clock.elapsed()], Err(netlink::late()));
+                    return Some(Answer { name, span, result, detail });
                 }
             }
         }
@@ -99,14 +102,24 @@ struct Asking {
 
 impl Asking {
     fn answer<T>(&self, name: &str, work: impl FnOnce() -> io::Result<(T, Vec<Rows>, Dumped)>) -> Option<T> {
+        self.answer_at(Detail::Devices, name, work)
+    }
+
+    /// An answer that only those want who look so closely.
+    fn answer_at<T>(
+        &self,
+        detail: Detail,
+        name: &str,
+        work: impl FnOnce() -> io::Result<(T, Vec<Rows>, Dumped)>,
+    ) -> Option<T> {
         let begin = self.clock.elapsed();
         // Nobody listens any more when the deadline has passed.
-        let _ = self.send.send(Sent::Asked(name.into(), begin));
+        let _ = self.send.send(Sent::Asked(name.into(), begin, detail));
         let (kept, result) = match work() {
             Ok((kept, rows, dumped)) => (Some(kept), Ok((rows, dumped))),
             Err(e) => (None, Err(e)),
         };
-        let answer = Answer { name: name.into(), span: [begin, self.clock.elapsed()], result };
+        let answer = Answer { name: name.into(), span: [begin, self.clock.elapsed()], result, detail };
         let _ = self.send.send(Sent::Answer(answer));
         kept
     }
@@ -130,9 +143,9 @@ fn ask(asking: &Asking, slow: &BTreeSet<String>, detail: Detail) {
     let asked = links
         .iter()
         .filter(|link| link.hardware || (detail == Detail::Queues && link.by_queue))
-        .map(|link| link.name.clone());
-    let mut devices: Vec<(String, Vec<u8>)> = asked.map(|name| (driver_source(&name), name)).collect();
-    devices.sort_by_key(|(source, _)| slow.contains(source));
+        .map(|link| (driver_source(&link.name), link.name.clone(), detail_of(link.hardware)));
+    let mut devices: Vec<(String, Vec<u8>, Detail)> = asked.collect();
+    devices.sort_by_key(|(source, ..)| slow.contains(source));
     if !devices.is_empty()
         && let Err(e) = spawn(move || ask_drivers(&drivers, &devices))
     {
@@ -140,13 +153,13 @@ fn ask(asking: &Asking, slow: &BTreeSet<String>, detail: Detail) {
     }
     let cards: Vec<Vec<u8>> = links.iter().filter(|link| link.hardware).map(|link| link.name.clone()).collect();
     if detail >= Detail::Qdiscs && !cards.is_empty() {
-        asking.answer("transmit queues", || {
+        asking.answer_at(Detail::Qdiscs, "transmit queues", || {
             transmit::read(&asking.host, &cards).map(|(rows, dumped)| ((), rows, dumped))
         });
     }
     let names: Names = links.into_iter().map(|link| (link.index, link.name)).collect();
     if detail >= Detail::Qdiscs {
-        asking.answer("rtnetlink qdiscs", || {
+        asking.answer_at(Detail::Qdiscs, "rtnetlink qdiscs", || {
             qdisc::read(&mut qdisc::client(&asking.host), &names).map(|(rows, dumped)| ((), rows, dumped))
         });
     }
@@ -178,7 +191,12 @@ fn driver_source(device: &[u8]) -> String {
     format!("driver statistics of {}", text::printable(device))
 }
 
-fn ask_drivers(asking: &Asking, devices: &[(String, Vec<u8>)]) {
+/// Software tells of its queues only to those who look at each.
+fn detail_of(hardware: bool) -> Detail {
+    if hardware { Detail::Devices } else { Detail::Queues }
+}
+
+fn ask_drivers(asking: &Asking, devices: &[(String, Vec<u8>, Detail)]) {
     let mut asker = match driver::Asker::new(&asking.host) {
         Ok(asker) => asker,
         Err(e) => {
@@ -187,15 +205,16 @@ fn ask_drivers(asking: &Asking, devices: &[(String, Vec<u8>)]) {
         }
     };
     let mut cards = Vec::new();
-    for (source, device) in devices {
-        cards.extend(asking.answer(source, || {
+    for (source, device, detail) in devices {
+        cards.extend(asking.answer_at(*detail, source, || {
             let bytes = asker.ask(device)?;
             let driver = driver::parse(&bytes).ok_or_else(|| io::Error::other("the driver's answer makes no sense"))?;
             let card = Card { device: device.clone(), bus: driver.bus.into(), irqs: Vec::new() };
             Ok((card, names::rows(device, &driver).into(), Dumped::default()))
         }));
     }
-    asking.answer("proc/interrupts", || {
+    let closest = devices.iter().map(|(.., detail)| *detail).min().unwrap_or(Detail::Devices);
+    asking.answer_at(closest, "proc/interrupts", || {
         let (rows, dumped) = interrupts::read(&asking.host, &cards)?;
         Ok(((), rows, dumped))
     });

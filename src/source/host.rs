@@ -37,6 +37,11 @@ pub struct Recorded {
 }
 
 impl Host {
+    /// The same host, and nothing that is read of it is kept: for what is in the recording already.
+    pub fn untaped(&self) -> &Host {
+        if matches!(self, Host::Taped(_)) { &Host::Live } else { self }
+    }
+
     /// The samples of the recorded tree at `root`: itself, or the two below it called `before` and `after`.
     pub fn recorded(root: &Path) -> Result<Vec<Host>, Error> {
         let two = ["before", "after"].map(|name| root.join(name));

@@ -4,6 +4,7 @@
 //! not UTF-8 (any byte but `/`, `:` and blanks is allowed, net/core/dev.c dev_valid_name()), and it fills counters that an
 //! old kernel does not have with zeros.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use netlink_packet_core::Emitable;
@@ -106,6 +107,12 @@ pub fn read(host: &Host) -> io::Result<(Vec<Link>, Dumped)> {
         parse(payload).map(|link| links.push(link)).is_some()
     })?;
     Ok((links, dumped))
+}
+
+/// The names of all devices by their numbers. A recording keeps the statistics that were read with them before.
+pub fn names(host: &Host) -> io::Result<BTreeMap<u32, Vec<u8>>> {
+    let (links, _) = read(host.untaped())?;
+    Ok(links.into_iter().map(|link| (link.index, link.name)).collect())
 }
 
 /// The devices as tables.

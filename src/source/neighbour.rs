@@ -1,7 +1,6 @@
 //! Neighbours by rtnetlink: the tables as a whole (RTM_GETNEIGHTBL), for namespaces whose `/proc/net/stat` does not show
 //! them, and the next hops whose link address is not known (RTM_GETNEIGH).
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -104,10 +103,9 @@ pub fn unresolved(host: &Host) -> io::Result<Vec<Unresolved>> {
     if found.is_empty() {
         return Ok(Vec::new());
     }
-    let (links, _) = link::read(host)?;
-    let names: BTreeMap<u32, String> = links.iter().map(|link| (link.index, text::printable(&link.name))).collect();
+    let names = link::names(host)?;
     let named = |(index, address, failed): (u32, IpAddr, bool)| {
-        names.get(&index).map(|device| Unresolved { address, device: device.clone(), failed })
+        names.get(&index).map(|device| Unresolved { address, device: text::printable(device), failed })
     };
     let mut all: Vec<Unresolved> = found.into_iter().filter_map(named).collect();
     all.sort_by(|a, b| b.failed.cmp(&a.failed).then_with(|| a.device.cmp(&b.device)).then(a.address.cmp(&b.address)));

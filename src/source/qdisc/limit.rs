@@ -95,10 +95,11 @@ fn find(wanted: &str) -> io::Result<Qdisc> {
 }
 
 fn both(host: &Host) -> io::Result<(Vec<Qdisc>, super::Names)> {
-    let (links, _) = link::read(host)?;
-    let (mut qdiscs, _) = all(&mut client(host))?;
+    let names = link::names(host)?;
+    // A recording keeps the statistics that were read with the limits before.
+    let (mut qdiscs, _) = all(&mut client(host.untaped()))?;
     qdiscs.retain(|qdisc| qdisc.handle != 0);
-    Ok((qdiscs, links.into_iter().map(|link| (link.index, link.name)).collect()))
+    Ok((qdiscs, names))
 }
 
 fn place(qdisc: &Qdisc) -> Option<Where> {
