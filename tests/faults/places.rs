@@ -44,17 +44,28 @@ fn largest() -> Outcome {
         }
         // Of the machine's, a namespace shows only some.
         let present = if knob.scope == Scope::Machine {
-            std::fs::read_to_string(format!("/proc/sys/{path}"))?
+            std::fs::read_to_string(format!("/proc/sys/{path}"))
         } else {
-            lab.server.get(&path)?
+            lab.server.inside(|| std::fs::read_to_string(format!("/proc/sys/{path}")))
         };
+        let present = match present {
+            Ok(present) => present,
+            Err(trouble) => return wrong(format_args!("{path}: {trouble}")),
+        };
+        // Of names there is no largest.
+        if present.trim().starts_with(|first: char| first.is_ascii_alphabetic()) && knob.unit != Knob::CPUS {
+            continue;
+        }
         let end = if knob.unit == Knob::CPUS { "1".into() } else { knob.range.end().to_string() };
         let value = present.split_whitespace().map(|_| end.as_str()).collect::<Vec<_>>().join(" ");
         tried += 1;
         if knob.scope == Scope::Machine {
             machine.push((path, value));
         } else {
-            lab.server.set(&path, &value)?;
+            let set = lab.server.inside(|| std::fs::write(format!("/proc/sys/{path}"), &value));
+            if let Err(trouble) = set {
+                return wrong(format_args!("{path} = {value}: {trouble}"));
+            }
             let found = lab.server.get(&path)?.split_whitespace().collect::<Vec<_>>().join(" ");
             let mut checks = Checks::default();
             checks.same(&path, value, found);
@@ -131,7 +142,7 @@ fn every_setting() -> Outcome {
     let panel = Switches { home: &home, place: Some(&place) };
     let mut change = Change { steps, ..new_change(1) };
     let mut checks = Checks::default();
-    checks.same("settings in sysfs", 12, change.steps.len());
+    checks.same("settings in sysfs", 13, change.steps.len());
     if let Err(failed) = apply(&mut change, &panel, &journal) {
         checks.that(false, format_args!("{failed:?}"));
         return checks.done(&"");

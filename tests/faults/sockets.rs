@@ -111,7 +111,10 @@ fn reader(family: Family) -> Outcome {
     let mut checks = Checks::default();
     let local = server.local_addr()?.to_string();
     let found = row(&report, &local);
-    checks.that(found["unread_milliseconds"].as_u64() >= Some(1000), "its age");
+    // What the sender probes the window with may come in between, and then it is young again.
+    if found["unread_milliseconds"].as_u64() < Some(1000) {
+        return again(format_args!("unread for {} ms", found["unread_milliseconds"]));
+    }
     let by_age = life(&lab.server, &["--by", "age", "--state", "established", "--port", &PORT.to_string()])?;
     checks.same("first by age", local.as_str(), by_age.0["sockets"][0]["local"].as_str().unwrap_or_default());
     let sending = agree(&lab.client, &[&client])?;

@@ -15,15 +15,12 @@ const NOT_PROVOKED: &[(&str, &str)] = &[
     ("nic-ring-overflow", "virtual devices hold frames back instead of losing them; tests/golden/nic.rs"),
     ("nic-policy-drops", "filters on the card need hardware; tests/golden/nic.rs"),
     ("rx-buffer-allocation-fails", "the whole machine would have to run out of memory"),
-    ("tx-queue-timeout", "no virtual device is watched, and a real card would have to hang"),
     ("cloud-allowance-exceeded", "only a cloud's network counts them; tests/golden/send.rs has the driver's counters"),
     (
         "link-saturated",
         "virtual devices have no speed of their own, and no card is faster filled than read; tests/golden/send.rs",
     ),
     ("interfaces-hidden", "the kernel's three lists always agree; tests/golden/findings.rs"),
-    ("fq-flow-limit", "needs fq, which is a guest's: tests/vm looks at its counters; fires on its examples"),
-    ("qdisc-horizon-or-memory", "needs fq or fq_codel, which are a guest's; fires on its examples"),
     (
         "conflicting-settings",
         "needs nodes, isolcpus= or interrupts that a test must not move; tests/golden/topology.rs",

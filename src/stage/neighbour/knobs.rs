@@ -67,7 +67,8 @@ const fn reachable(id: &'static str) -> Knob {
         place: Place::Sysctl,
         scope: Scope::Netns,
         unit: "ms",
-        range: 1..=MOST,
+        // Kept in ticks: a day is a whole number of them on every kernel.
+        range: 1..=86_400_000,
         default: "30000",
         help: "How long a link address is trusted without a sign of life, between half and one and a half of this.",
         formula: "leave it; 4 to 8 times as much on a large network that hardly changes, where ARP is a load",

@@ -76,8 +76,9 @@ static NO_SSTHRESH_METRICS_SAVE: Knob = Knob {
 static ECN: Knob = Knob {
     id: "net.ipv4.tcp_ecn",
     unit: "mode",
-    range: 0..=5,
-    default: "2: only if the peer asks; 3 to 5 (AccECN) since 6.18",
+    // 3 to 5 on kernels with AccECN alone (net/ipv4/sysctl_net_ipv4.c).
+    range: 0..=2,
+    default: "2: only if the peer asks; kernels with AccECN (in 6.18, not in all builds) also know 3 to 5",
     help: "Whether connections let routers mark packets instead of dropping them (ECN): 1 asks for it, 2 answers, 0 never.",
     formula: "1 within a network whose queues mark",
     harm: "1: a few middleboxes drop the SYN; the kernel then tries without",
