@@ -48,7 +48,7 @@ pub struct Cli {
 pub enum Verb {
     /// Report on the receive path: what came in, what was lost where, who was hurt, which setting binds
     Rx(PathArgs),
-    /// Report on the send path down to IP: what was sent again, refused or cut up, why, and which setting binds
+    /// Report on the send path: what was sent again, refused or lost on its way to a device, why, and which setting binds
     Tx(PathArgs),
     /// Show every packet that the kernel drops: reason, place, device, victim, and whether that is normal (eBPF)
     Drops(DropsArgs),

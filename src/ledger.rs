@@ -127,6 +127,17 @@ pub fn solve(
     (lines, totals)
 }
 
+/// Takes back what is missing at a stage, because its packets were counted twice: nothing balances there, and it is not
+/// known how many there were.
+pub fn counted_twice(stage: &str, why: &str, lines: &mut [Line], totals: &mut Totals) {
+    let Some(line) = lines.iter_mut().find(|line| line.stage == stage) else { return };
+    let missing = line.unexplained.take().unwrap_or(0);
+    line.uncertainty = None;
+    line.identity = format!("none: {why}");
+    totals.taken = totals.taken.saturating_sub(missing);
+    totals.unexplained = totals.unexplained.saturating_sub(missing);
+}
+
 /// What the counters say of one stage.
 #[derive(Default)]
 struct Node {

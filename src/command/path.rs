@@ -25,8 +25,8 @@ use crate::render::{self, Look};
 use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
-use crate::source::{self, Host, groups, inventory, owner, path_mtu, settings, text};
-use crate::stage::{Way, link, neighbour, placement, read};
+use crate::source::{self, Host, groups, inventory, owner, path_mtu, settings, text, xfrm};
+use crate::stage::{Way, ip_out, link, neighbour, placement, read};
 use crate::tune::{journal, recent};
 
 /// Watches one way and reports on it, once or window after window.
@@ -196,7 +196,14 @@ impl Run<'_> {
         });
         let mut uncounted = uncounted(self.way, probed.as_ref());
         let balances = !changes.since_boot;
-        let solved = balances.then(|| ledger::solve(self.way, &changes, sockets.as_ref(), &mut uncounted));
+        let mut solved = balances.then(|| ledger::solve(self.way, &changes, sockets.as_ref(), &mut uncounted));
+        if let Some((lines, totals)) = solved.as_mut().filter(|_| self.way == Way::Send) {
+            let odd = lines.iter().any(|line| line.stage == ip_out::STAGE.id && line.unexplained > Some(0));
+            // Asked only if it matters, and only whoever may is told.
+            if odd && xfrm::associations(host).is_ok_and(|count| count > 0) {
+                ledger::counted_twice(ip_out::STAGE.id, "IPsec counts what it protects twice", lines, totals);
+            }
+        }
         let (ledger, totals) = solved.unzip();
         if let Some(probed) = &mut probed {
             probed.explained = explained(&uncounted);

@@ -40,6 +40,7 @@ pub mod tape;
 pub mod text;
 pub mod tracepoint;
 pub mod transmit;
+pub mod xfrm;
 pub mod xtables;
 
 pub use host::Host;

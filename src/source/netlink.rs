@@ -18,7 +18,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::netlink::{GENERIC, NETFILTER, SOCK_DIAG};
+use rustix::net::netlink::{GENERIC, NETFILTER, SOCK_DIAG, XFRM};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
 use super::Host;
@@ -50,6 +50,8 @@ pub enum Family {
     Generic,
     /// nfnetlink: firewall rules.
     Netfilter,
+    /// IPsec.
+    Xfrm,
 }
 
 impl Family {
@@ -80,6 +82,7 @@ impl Family {
             Family::SockDiag => Some(SOCK_DIAG),
             Family::Generic => Some(GENERIC),
             Family::Netfilter => Some(NETFILTER),
+            Family::Xfrm => Some(XFRM),
         };
         Ok(rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?)
     }
@@ -90,6 +93,7 @@ impl Family {
             Family::SockDiag => "sock_diag",
             Family::Generic => "generic",
             Family::Netfilter => "netfilter",
+            Family::Xfrm => "xfrm",
         }
     }
 }

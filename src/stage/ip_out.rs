@@ -7,7 +7,7 @@ mod route;
 
 use crate::counters;
 use crate::model::{Flow, Stage, Unit};
-use crate::source::groups::{ICMP, ICMP6, IP, IP_EXT, IP6};
+use crate::source::groups::{ICMP, ICMP6, IP, IP_EXT, IP6, XFRM};
 use crate::stage::qdisc;
 
 counters! {
@@ -58,7 +58,35 @@ counters! {
     /// ICMPv6 errors not sent because their receiver got one a moment ago, since 6.2. net/ipv6/icmp.c
     /// icmpv6_xrlim_allow().
     ICMP6_OUT_RATE_LIMIT_HOST = ICMP6.total("OutRateLimitHost", Unit::Messages);
+    /// Packets that IPsec could not protect, for another reason than those below. net/xfrm/xfrm_output.c xfrm_output().
+    XFRM_OUT_ERROR = XFRM.total("XfrmOutError", Unit::Packets).sends(REFUSED);
+    /// Packets for which no way through IPsec could be made. net/xfrm/xfrm_policy.c xfrm_resolve_and_create_bundle().
+    XFRM_OUT_BUNDLE_GEN_ERROR = XFRM.total("XfrmOutBundleGenError", Unit::Packets).sends(REFUSED);
+    /// Packets whose way through IPsec did not hold. net/xfrm/xfrm_policy.c xfrm_lookup_with_ifid().
+    XFRM_OUT_BUNDLE_CHECK_ERROR = XFRM.total("XfrmOutBundleCheckError", Unit::Packets).sends(REFUSED);
+    /// Packets that a policy wants protected, and no keys are there yet: the key daemon has not answered, or does not run.
+    /// net/xfrm/xfrm_policy.c xfrm_lookup_with_ifid().
+    XFRM_OUT_NO_STATES = XFRM.total("XfrmOutNoStates", Unit::Packets).sends(REFUSED);
+    /// Packets that the protocol (ESP, AH) could not put together. net/xfrm/xfrm_output.c xfrm_output_one().
+    XFRM_OUT_STATE_PROTO_ERROR = XFRM.total("XfrmOutStateProtoError", Unit::Packets).sends(REFUSED);
+    /// Packets that did not fit the mode, transport or tunnel. net/xfrm/xfrm_output.c xfrm_output_one().
+    XFRM_OUT_STATE_MODE_ERROR = XFRM.total("XfrmOutStateModeError", Unit::Packets).sends(REFUSED);
+    /// Packets for which there was no sequence number left. net/xfrm/xfrm_output.c xfrm_output_one().
+    XFRM_OUT_STATE_SEQ_ERROR = XFRM.total("XfrmOutStateSeqError", Unit::Packets).sends(REFUSED);
+    /// Packets whose keys had expired. net/xfrm/xfrm_output.c xfrm_output_one().
+    XFRM_OUT_STATE_EXPIRED = XFRM.total("XfrmOutStateExpired", Unit::Packets).sends(REFUSED);
+    /// Packets that a policy forbids to send. net/xfrm/xfrm_policy.c xfrm_lookup_with_ifid().
+    XFRM_OUT_POL_BLOCK = XFRM.total("XfrmOutPolBlock", Unit::Packets).sends(REFUSED);
+    /// Packets whose policy was taken away meanwhile. net/xfrm/xfrm_policy.c xfrm_lookup_with_ifid().
+    XFRM_OUT_POL_DEAD = XFRM.total("XfrmOutPolDead", Unit::Packets).sends(REFUSED);
+    /// Packets for which the look-up of a policy failed. net/xfrm/xfrm_policy.c xfrm_expand_policies().
+    XFRM_OUT_POL_ERROR = XFRM.total("XfrmOutPolError", Unit::Packets).sends(REFUSED);
+    /// Packets whose keys had become invalid. net/xfrm/xfrm_output.c xfrm_output_one(), since 3.10.
+    XFRM_OUT_STATE_INVALID = XFRM.total("XfrmOutStateInvalid", Unit::Packets).sends(REFUSED);
 }
+
+/// What IPsec refuses, after IP has counted it.
+const REFUSED: Flow = Flow::MayExplain { at: "ip_out", from: "ip_out" };
 
 /// T4.
 pub static STAGE: Stage = Stage {

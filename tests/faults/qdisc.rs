@@ -28,6 +28,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("qdisc::output_rule", deaf, output_rule),
         Case::new("qdisc::as_tc_says", plain, as_tc_says),
         Case::new("qdisc::requeues", deaf, requeues),
+        Case::new("qdisc::ipsec_without_keys", plain, ipsec_without_keys),
     ];
     cases.extend(Family::BOTH.map(|family| {
         let body = if family == Family::V4 { |_| shaper(Family::V4) } else { |_| shaper(Family::V6) };
@@ -330,5 +331,36 @@ fn requeues(_: Duration) -> Outcome {
     checks.same("requeues", Some(requeued), finding.evidence("qdisc.requeues"));
     checks.same("severity", Some("info"), finding.0.and_then(|one| one["severity"].as_str()));
     checks.same("lost", Some(0), told.report.0["totals"]["lost"].as_u64());
+    told.done(checks)
+}
+
+/// A policy wants all protected, and nobody made the keys: IP has counted the packet when IPsec refuses it.
+fn ipsec_without_keys(_: Duration) -> Outcome {
+    let lab = Lab::new()?;
+    let (from, to) = (Family::V4.server(0).ip().to_string(), Family::V4.client().to_string());
+    let policy =
+        format!("ip xfrm policy add src {from} dst {to} dir out tmpl src {from} dst {to} proto esp mode transport");
+    if lab.server.exec(&policy.split(' ').collect::<Vec<_>>()).is_err() {
+        return again("this kernel has no IPsec");
+    }
+    let to = SocketAddr::new(Family::V4.client(), PORT);
+    let told = observe(&lab.server, || {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        // The first asks for the keys, and hears that there are none yet.
+        for _ in 0..COUNT {
+            let _ = socket.send_to(&[0; SIZE], to);
+        }
+        Ok(())
+    })?;
+    // The namespace is new, and so are its counters.
+    let counted = lab.server.inside(|| std::fs::read_to_string("/proc/thread-self/net/xfrm_stat"))?;
+    let refused =
+        counted.lines().find_map(|line| line.strip_prefix("XfrmOutNoStates")?.trim().parse().ok()).unwrap_or(0);
+    if refused == 0 {
+        return again("IPsec refused nothing");
+    }
+    let mut checks = Checks::default();
+    checks.same("lost at ip_out", Some(refused), told.report.ledger_sum("ip_out", "lost"));
+    checks.same("unexplained", Vec::<String>::new(), told.report.unexplained());
     told.done(checks)
 }

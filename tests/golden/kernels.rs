@@ -26,7 +26,18 @@ const UNRECORDED: [(&str, &str); 11] = [
     ),
     (
         "proc/net/xfrm_stat",
-        "XfrmInError 0\n\
+        "XfrmOutBundleGenError 0\n\
+         XfrmOutBundleCheckError 0\n\
+         XfrmOutNoStates 0\n\
+         XfrmOutStateProtoError 0\n\
+         XfrmOutStateModeError 0\n\
+         XfrmOutStateSeqError 0\n\
+         XfrmOutStateExpired 0\n\
+         XfrmOutPolBlock 0\n\
+         XfrmOutPolDead 0\n\
+         XfrmOutPolError 0\n\
+         XfrmOutStateInvalid 0\n\
+         XfrmInError 0\n\
          XfrmInBufferError 0\n\
          XfrmInHdrError 0\n\
          XfrmInNoStates 0\n\
