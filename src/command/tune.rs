@@ -12,10 +12,11 @@ use super::path::Run;
 use super::verdict::{measured, verify};
 use crate::cli::{Apply, Format, PathArgs};
 use crate::error::{EXIT_ROLLED_BACK, Error, did_you_mean};
+use crate::ledger::Line;
 use crate::render::{self, Look, plan as show};
 use crate::report::{Netns, Report, Verb};
 use crate::source::Host;
-use crate::stage::{Way, knobs};
+use crate::stage::{Way, knobs, neighbour};
 use crate::tune::apply::{Failed, apply, steps};
 use crate::tune::journal::{Change, Journal, Namespace, State, new_change};
 use crate::tune::owner::owners;
@@ -56,7 +57,10 @@ pub fn run(way: Way, args: &PathArgs, out: &mut (dyn Write + Send), stop: &Atomi
         let file = suggestion.file.as_ref().filter(|_| !host.is_recorded());
         file.map_or_else(Vec::new, |file| owners(etc, &suggestion.knob, file))
     });
-    planned.note_unexplained(report.totals.map_or(0, |totals| totals.unexplained));
+    // What is missing at a neighbour has a finding of its own, with its setting.
+    let told = |line: &&Line| line.stage != neighbour::STAGE.id;
+    let missing = report.ledger.iter().flatten().filter(told).filter_map(|line| line.unexplained);
+    planned.note_unexplained(missing.fold(0, u64::saturating_add));
     let mut talk = Talk { out, is_screen };
     talk.say(&show::plan(&planned))?;
     let change_it = !args.change.dry_run && args.change.apply.is_some() && !planned.steps.is_empty();

@@ -1,5 +1,7 @@
 //! R9, ARP and neighbour discovery: who has which address on the link.
 
+mod knobs;
+
 use crate::counters;
 use crate::model::{Reason, Stage, Unit};
 use crate::source::groups::{ARP_CACHE, ICMP6, NDISC_CACHE, TCP_EXT};
@@ -69,5 +71,5 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     reasons: REASONS,
     rules: &[],
-    knobs: &[],
+    knobs: knobs::ALL,
 };

@@ -103,6 +103,24 @@ const fn icmp(id: &'static str, unit: &'static str, default: &'static str, help:
     }
 }
 
+static FORWARDING: Knob = Knob {
+    id: "net.ipv4.conf.DEV.forwarding",
+    place: Place::Sysctl,
+    scope: Scope::Netns,
+    unit: "switch",
+    range: 0..=1,
+    default: "0; container software sets it",
+    help: "Whether packets that come in by a device and are for another host are sent on. net.ipv4.ip_forward sets all of them \
+           at once.",
+    formula: "1 on routers and on hosts of containers, 0 elsewhere",
+    risk: Risk::Medium,
+    harm: "ip_forward puts other settings of all devices back to what a router or a host has by default",
+    takes_effect: "at once",
+    waits: false,
+    memory: Memory::Kernel,
+    keep: "sysctl.d",
+};
+
 static ICMP_RATELIMIT: Knob = icmp(
     "net.ipv4.icmp_ratelimit",
     "ms",
@@ -154,5 +172,5 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     reasons: REASONS,
     rules: &[],
-    knobs: &[&ICMP_RATELIMIT, &ICMP_RATEMASK, &ICMP_MSGS_PER_SEC, &ICMP_MSGS_BURST],
+    knobs: &[&FORWARDING, &ICMP_RATELIMIT, &ICMP_RATEMASK, &ICMP_MSGS_PER_SEC, &ICMP_MSGS_BURST],
 };

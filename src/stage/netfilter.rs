@@ -1,9 +1,12 @@
 //! Netfilter: firewall rules at five hooks of the path.
 
 use crate::counters;
-use crate::model::{Drop, Example, Finding, Observed, Reason, Rule, Scope, Severity, Stage, Threshold, Unit};
+use crate::model::{
+    Drop, Example, Finding, Knob, Observed, Reason, Risk, Rule, Scope, Severity, Stage, Threshold, Unit,
+};
 use crate::source::groups::{SYNPROXY, XFRM};
 use crate::stage::conntrack;
+use crate::stage::tcp_in::NETNS;
 
 counters! {
     /// SYNs that the SYN proxy answered for a server behind it. net/netfilter/nf_synproxy_core.c.
@@ -150,6 +153,19 @@ static REASONS: &[Reason] = &[
     Reason::watch("PSP_OUTPUT", "A packet of a PSP connection could not be encrypted."),
 ];
 
+static BRIDGED: Knob = Knob {
+    id: "net.bridge.bridge-nf-call-iptables",
+    unit: "switch",
+    range: 0..=1,
+    default: "1 where the module br_netfilter is loaded, else absent",
+    help: "Whether packets that a bridge passes from port to port go through the firewall's IP rules as well.",
+    formula: "0, unless container software asks for 1 (Kubernetes does)",
+    risk: Risk::Medium,
+    harm: "0: rules that are meant for bridged packets no longer see them",
+    takes_effect: "at once",
+    ..NETNS
+};
+
 /// Between R8 and R11.
 pub static STAGE: Stage = Stage {
     id: "netfilter",
@@ -164,5 +180,5 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     reasons: REASONS,
     rules: &[&DROPS],
-    knobs: &[],
+    knobs: &[&BRIDGED],
 };

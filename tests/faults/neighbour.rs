@@ -30,6 +30,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("neighbour::dead_v6", plain, |_| dead(Family::V6)),
         Case::new("neighbour::many_dead", plain, many_dead),
         Case::new("neighbour::answers_late", filtered, answers_late),
+        Case::new("neighbour::answers_late_loop", filtered, answers_late_loop),
         Case::new("neighbour::table_full", alone, table_full),
         Case::new("neighbour::table_full_loop", alone, table_full_loop),
     ]
@@ -139,23 +140,39 @@ fn many_dead(_: Duration) -> Outcome {
     told.done(checks)
 }
 
-/// The peer does not hear the first request, and answers the second, a second later: what exceeds the queue is lost, and a
-/// longer queue holds it.
-fn answers_late(_: Duration) -> Outcome {
-    const COUNT: u64 = 400;
-    const DEAF: &str = "add table arp t; add chain arp t i { type filter hook input priority 0; policy drop; }";
-    let lab = network()?;
-    let to = SocketAddr::new([10, 78, 0, 2].into(), PORT);
-    let peer = lab.client.inside(|| UdpSocket::bind(to))?;
-    peer.set_nonblocking(true)?;
-    let round = || -> Outcome<u64> {
+/// A peer that does not hear the first request, and answers the second, a second later.
+struct Late {
+    lab: Lab,
+    peer: UdpSocket,
+    to: SocketAddr,
+}
+
+impl Late {
+    const COUNT: u64 = 300;
+
+    fn new() -> Outcome<Self> {
+        let lab = network()?;
+        let to = SocketAddr::new([10, 78, 0, 2].into(), PORT);
+        let peer = lab.client.inside(|| UdpSocket::bind(to))?;
+        peer.set_nonblocking(true)?;
+        // Room for all, whatever the peer does meanwhile.
+        rustix::net::sockopt::set_socket_recv_buffer_size_force(&peer, 8 << 20).map_err(io::Error::from)?;
+        Ok(Late { lab, peer, to })
+    }
+
+    /// Sends a burst to it, and returns how much of that did not come.
+    fn burst(&self) -> Outcome<u64> {
+        const DEAF: &str = "add table arp t; add chain arp t i { type filter hook input priority 0; policy drop; }";
+        let Late { lab, peer, to } = self;
         lab.client.nft(DEAF)?;
         lab.server.exec(&["ip", "neigh", "flush", "dev", SERVER_DEVICE, "to", "10.78.0.0/24"])?;
-        lab.server.inside(|| send(&[to.ip()], COUNT))?;
+        // What waits fills the senders' buffers too, and one that waits for room would wait for the answer.
+        lab.server.inside(|| (0..Self::COUNT / 50).try_for_each(|_| send(&[to.ip()], 50).map(drop)))?;
         sleep(Duration::from_millis(300));
         lab.client.nft("delete table arp t")?;
         let (mut got, mut idle) = (0, 0);
-        while idle < 40 {
+        // The second request goes out a second after the first.
+        while idle < if got == 0 { 60 } else { 6 } {
             match peer.recv(&mut [0; SIZE]) {
                 Ok(_) => (got, idle) = (got + 1, 0),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
@@ -167,10 +184,15 @@ fn answers_late(_: Duration) -> Outcome {
         }
         match got {
             0 => again("the peer got nothing: it never answered"),
-            got => Ok(COUNT - got),
+            got => Ok(Self::COUNT - got),
         }
-    };
-    let told = observe(&lab.server, round)?;
+    }
+}
+
+/// What exceeds the queue is lost.
+fn answers_late(_: Duration) -> Outcome {
+    let late = Late::new()?;
+    let told = observe(&late.lab.server, || late.burst())?;
     if told.traffic == 0 {
         return again("the queue held all");
     }
@@ -181,6 +203,38 @@ fn answers_late(_: Duration) -> Outcome {
     let range = told.traffic.saturating_sub(3)..=told.traffic;
     checks.that(range.contains(&said), format_args!("{said} lost, not {range:?}"));
     told.done(checks)
+}
+
+/// Closed loop: the burst does not fit, the suggested queue holds it, the old one does not.
+fn answers_late_loop(_: Duration) -> Outcome {
+    let late = Late::new()?;
+    let setting = format!("net/ipv4/neigh/{SERVER_DEVICE}/unres_qlen_bytes");
+    let present = || late.lab.server.get(&setting);
+    let old = present()?;
+    if late.burst()? == 0 {
+        return again("the queue held all");
+    }
+    let state = tempfile::tempdir()?;
+    let (name, folder) = (late.lab.server.name.clone(), state.path().to_owned());
+    // A window holds a whole burst, its late answer too.
+    let args = ["tx", "--apply=all", "--yes", "--netns", &name, "-i", "5s"].map(str::to_owned);
+    let program = std::thread::spawn(move || run(&folder, &args.each_ref().map(String::as_str), &[]));
+    while !program.is_finished() {
+        late.burst()?;
+    }
+    let Ok(tuned) = program.join() else { return wrong("the thread that ran the program panicked") };
+    let tuned = tuned?;
+    if present()? == old {
+        return again(format_args!("nothing was set: {}", text(&tuned)));
+    }
+    let mut checks = Checks::default();
+    checks.that(text(&tuned).contains("helped:"), "no verdict 'helped:'");
+    checks.same("lost with the new queue", 0, late.burst()?);
+    let reverted = run(state.path(), &["revert"], &[])?;
+    checks.same("exit code of revert", Some(0), reverted.status.code());
+    checks.same("the setting after revert", old, present()?);
+    checks.that(late.burst()? > 0, "the loss did not come back");
+    checks.done(&text(&tuned))
 }
 
 /// A table that holds a few entries, some of which are the host's own.

@@ -3,7 +3,21 @@
 use crate::model::{Knob, Risk};
 use crate::stage::tcp_in::NETNS;
 
-pub static ALL: &[&Knob] = &[&MIN_PMTU, &MTU_EXPIRES, &MULTIPATH_HASH, &ROUTES6];
+pub static ALL: &[&Knob] = &[&NO_PMTU_DISC, &MIN_PMTU, &MTU_EXPIRES, &MULTIPATH_HASH, &ROUTES6];
+
+static NO_PMTU_DISC: Knob = Knob {
+    id: "net.ipv4.ip_no_pmtu_disc",
+    unit: "mode",
+    range: 0..=3,
+    default: "0",
+    help: "Whether packets may be cut on their way instead of finding out how large they may be: 0 they find out, 1 a path's \
+           MTU falls to min_pmtu at the first message, 2 nothing is believed, 3 only what is about a known connection.",
+    formula: "leave it: 0",
+    risk: Risk::Medium,
+    harm: "1 and 2 let packets be cut into fragments, of which one that is lost costs all",
+    takes_effect: "for new routes",
+    ..NETNS
+};
 
 static MIN_PMTU: Knob = Knob {
     id: "net.ipv4.route.min_pmtu",

@@ -84,6 +84,50 @@ const fn reachable(id: &'static str) -> Knob {
 static V4_REACHABLE: Knob = reachable("net.ipv4.neigh.DEV.base_reachable_time_ms");
 static V6_REACHABLE: Knob = reachable("net.ipv6.neigh.DEV.base_reachable_time_ms");
 
+const fn time(id: &'static str, unit: &'static str, most: u64, default: &'static str, help: &'static str) -> Knob {
+    Knob {
+        id,
+        place: Place::Sysctl,
+        scope: Scope::Netns,
+        unit,
+        range: 1..=most,
+        default,
+        help,
+        formula: "leave it",
+        risk: Risk::Medium,
+        harm: "longer: a next hop that died or moved is noticed later; shorter: more requests",
+        takes_effect: "with the next entry",
+        waits: false,
+        memory: Memory::Kernel,
+        keep: "sysctl.d",
+    }
+}
+
+/// Of times that are kept in ticks, a day is a whole number of them on every kernel.
+const DAY: u64 = 86_400;
+const STALE: &str = "How long an entry that is not used is kept, as long as there is room.";
+const RETRANS: &str = "How long an answer is waited for until the next request.";
+const FIRST: &str =
+    "How long after an entry has become stale the next hop is asked, if nothing else shows that it is there.";
+
+static V4_STALE: Knob = time("net.ipv4.neigh.DEV.gc_stale_time", "s", DAY, "60", STALE);
+static V6_STALE: Knob = time("net.ipv6.neigh.DEV.gc_stale_time", "s", DAY, "60", STALE);
+static V4_RETRANS: Knob = time("net.ipv4.neigh.DEV.retrans_time_ms", "ms", DAY * 1000, "1000", RETRANS);
+static V6_RETRANS: Knob = time("net.ipv6.neigh.DEV.retrans_time_ms", "ms", DAY * 1000, "1000", RETRANS);
+static V4_FIRST: Knob = time("net.ipv4.neigh.DEV.delay_first_probe_time", "s", DAY, "5", FIRST);
+static V6_FIRST: Knob = time("net.ipv6.neigh.DEV.delay_first_probe_time", "s", DAY, "5", FIRST);
+
+const UCAST: &str = "How many requests go to the address that was known, before all on the link are asked.";
+const MCAST: &str = "How many requests go to all on the link until a next hop counts as dead.";
+const APP: &str = "How many requests go to a program (a user-space daemon) before any are sent.";
+
+static V4_UCAST: Knob = time("net.ipv4.neigh.DEV.ucast_solicit", "requests", MOST, "3", UCAST);
+static V6_UCAST: Knob = time("net.ipv6.neigh.DEV.ucast_solicit", "requests", MOST, "3", UCAST);
+static V4_MCAST: Knob = time("net.ipv4.neigh.DEV.mcast_solicit", "requests", MOST, "3", MCAST);
+static V6_MCAST: Knob = time("net.ipv6.neigh.DEV.mcast_solicit", "requests", MOST, "3", MCAST);
+static V4_APP: Knob = time("net.ipv4.neigh.DEV.app_solicit", "requests", MOST, "0", APP);
+static V6_APP: Knob = time("net.ipv6.neigh.DEV.app_solicit", "requests", MOST, "0", APP);
+
 /// All of them.
 pub static ALL: &[&Knob] = &[
     &V4_THRESH1,
@@ -96,4 +140,16 @@ pub static ALL: &[&Knob] = &[
     &V6_WAITING,
     &V4_REACHABLE,
     &V6_REACHABLE,
+    &V4_STALE,
+    &V6_STALE,
+    &V4_RETRANS,
+    &V6_RETRANS,
+    &V4_FIRST,
+    &V6_FIRST,
+    &V4_UCAST,
+    &V6_UCAST,
+    &V4_MCAST,
+    &V6_MCAST,
+    &V4_APP,
+    &V6_APP,
 ];

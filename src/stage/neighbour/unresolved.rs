@@ -2,7 +2,9 @@
 
 use super::knobs::{V4_WAITING, V6_WAITING};
 use super::{ARP_DISCARDS, ARP_FAILED, NDISC_DISCARDS, NDISC_FAILED};
-use crate::model::{Direction, Example, Finding, Instance, Observed, Rule, Scope, Severity, Threshold, Unresolved};
+use crate::model::{
+    Direction, Evidence, Example, Finding, Instance, Observed, Rule, Scope, Severity, Threshold, Unresolved,
+};
 
 const QUEUE_FULL: &str = "NEIGH_QUEUEFULL";
 const FAILED: &str = "NEIGH_FAILED";
@@ -89,13 +91,24 @@ fn drops(seen: &Observed, rule: &Rule) -> Vec<Finding> {
     let counters = [&ARP_DISCARDS, &NDISC_DISCARDS, &ARP_FAILED, &NDISC_FAILED];
     finding.evidence =
         counters.into_iter().filter(|counter| seen.delta(counter) > 0).map(|one| seen.evidence(one, None)).collect();
+    if missing > 0 {
+        let (counter, per_second) = ("neighbour.unexplained".into(), seen.rate(missing));
+        finding.evidence.push(Evidence {
+            counter,
+            instance: Instance::Only,
+            delta: missing,
+            per_second,
+            threshold: None,
+        });
+    }
     finding.evidence.extend(
         [(QUEUE_FULL, full), (FAILED, failed)]
             .into_iter()
             .filter(|(_, count)| *count > 0)
             .map(|(reason, count)| seen.probe_evidence(reason, count, None)),
     );
-    let died = seen.delta_of(&[&ARP_FAILED, &NDISC_FAILED]) > 0 || seen.next_hops.iter().any(|hop| hop.failed);
+    // The counter is the machine's; these are the namespace's own.
+    let died = seen.next_hops.iter().any(|hop| hop.failed);
     match seen.next_hops.first().filter(|_| !died) {
         Some(hop) => {
             let (knob, device) = (if hop.address.is_ipv6() { &V6_WAITING } else { &V4_WAITING }, &hop.device);
