@@ -3,6 +3,7 @@
 
 pub mod arp;
 pub mod backlog;
+pub mod completion;
 pub mod conntrack;
 pub mod driver_rx;
 pub mod driver_tx;
@@ -30,6 +31,7 @@ pub mod tcp_listen;
 pub mod tcp_out;
 pub mod udp_in;
 pub mod udp_out;
+pub mod validate;
 pub mod virtual_devices;
 pub mod watchdog;
 
@@ -66,7 +68,9 @@ pub static SEND: &[&Stage] = &[
     &neighbour::STAGE,
     &egress::STAGE,
     &qdisc::STAGE,
+    &validate::STAGE,
     &driver_tx::STAGE,
+    &completion::STAGE,
     &watchdog::STAGE,
     &virtual_devices::STAGE,
     &settings::STAGE,
