@@ -26,6 +26,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("send_path::healthy", plain, healthy),
         Case::new("send_path::loss_on_the_wire", deaf, loss_on_the_wire),
+        Case::new("send_path::loss_in_the_own_queue", plain, loss_in_the_own_queue),
         Case::new("send_path::connects", deaf, connects),
         Case::new("send_path::blackhole", deaf, blackhole),
         Case::new("send_path::refused_again", deaf, refused_again),
@@ -162,6 +163,29 @@ fn loss_on_the_wire(_: Duration) -> Outcome {
     let twice = told.grew("TcpExt.TCPDSACKRecvSegs");
     checks.same("lost", again_sent - twice, lost);
     checks.that(lost * 100 >= dropped * 95, format_args!("{lost} lost, but {dropped} dropped"));
+    told.done(checks)
+}
+
+/// Oracle: tc counts what the shaper of the sender's own device drops; the ledger has it there, and once. TCP hears of it and
+/// sends the segment once more, which it does not count as sent again.
+fn loss_in_the_own_queue(_: Duration) -> Outcome {
+    let (lab, traffic) = transfer(3_000_000, false)?;
+    let shaper = format!("tc qdisc add dev {SERVER_DEVICE} root handle 1: tbf rate 40mbit burst 3000 limit 4500");
+    lab.server.exec(&shaper.split(' ').collect::<Vec<_>>())?;
+    let told = observe(&lab.server, traffic)?;
+    let shown = lab.server.exec(&["tc", "-s", "-j", "qdisc", "show", "dev", SERVER_DEVICE, "root"])?;
+    let shown: serde_json::Value = serde_json::from_str(&shown).map_err(io::Error::other)?;
+    let dropped = shown[0]["drops"].as_u64().unwrap_or(0);
+    if dropped < 50 {
+        return again(format_args!("{dropped} dropped"));
+    }
+    let mut checks = Checks::default();
+    let all = told.report.findings("qdisc-drops");
+    checks.same("findings qdisc-drops", 1, all.len());
+    checks.same("lost", Some(dropped), lost(&Finding(all.first().copied())));
+    checks.same("lost at the qdisc", Some(dropped), told.report.ledger_sum("qdisc", "lost"));
+    checks.same("lost in all", Some(dropped), told.report.0["totals"]["lost"].as_u64());
+    checks.same("unexplained", Vec::<String>::new(), told.report.unexplained());
     told.done(checks)
 }
 
