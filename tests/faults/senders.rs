@@ -19,6 +19,7 @@ use rustix::net::sockopt;
 
 use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, again, wrong};
+use crate::guard;
 use crate::lab::{CLIENT_DEVICE, CLIENT_MAC, Family, Lab, Namespace, SERVER_DEVICE, SERVER_MAC, batch, ip};
 use crate::need::Need;
 use crate::report::Finding;
@@ -38,6 +39,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("senders::send_buffer", plain, send_buffer),
         Case::new("senders::own_send_buffer", plain, own_send_buffer),
         Case::new("senders::send_buffer_loop", plain, send_buffer_loop),
+        Case::new("senders::send_buffer_cap_loop", &[Need::Namespaces, Need::MachineWide], send_buffer_cap_loop),
         Case::new("senders::peer_window", plain, peer_window),
         Case::new("senders::slow_reader", plain, slow_reader),
         Case::new("senders::refused_locally", nft, refused_locally),
@@ -259,6 +261,53 @@ fn send_buffer_loop(_: Duration) -> Outcome {
     let mut stream = server.inside(paced)?;
     let back = acked_in(server, &mut stream, BULK)?;
     checks.that(back < fast / 2, format_args!("{back} bytes got through after revert, {fast} before it"));
+    checks.done(&tuned)
+}
+
+/// An application that asks for a megabyte and gets twice wmem_max. A new value acts on who asks after it was set.
+fn send_buffer_cap_loop(_: Duration) -> Outcome {
+    const SETTING: &str = "net/core/wmem_max";
+    const CAP: &str = "16000";
+    let path = Path::new(10_000)?;
+    let server = &path.lab.server;
+    path.large_window()?;
+    let mut reader = path.reader()?;
+    let _lowered = guard::lower(SETTING, CAP)?;
+    let present = || -> Outcome<String> { Ok(std::fs::read_to_string(format!("/proc/sys/{SETTING}"))?.trim().into()) };
+    let connect = || -> Outcome<TcpStream> {
+        let stream = server.inside(paced)?;
+        sockopt::set_socket_send_buffer_size(&stream, 1 << 20)?;
+        Ok(stream)
+    };
+    let state = tempfile::tempdir()?;
+    let mut stream = connect()?;
+    let slow = acked_in(server, &mut stream, BULK)?;
+    let args = ["tx", "--apply=all", "--yes", "--netns", &server.name, "-i", "1s", "--only", "net.core.wmem_max"];
+    let (folder, args) = (state.path().to_owned(), args.map(str::to_owned));
+    let program = std::thread::spawn(move || run(&folder, &args.each_ref().map(String::as_str), &[]));
+    while !program.is_finished() {
+        bulk(&mut stream, Duration::from_millis(100))?;
+    }
+    let Ok(tuned) = program.join() else { return wrong("the thread that ran the program panicked") };
+    let tuned = text(&tuned?);
+    let mut checks = Checks::default();
+    checks.that(tuned.contains("pending:"), "no verdict 'pending:'");
+    checks.that(present()? != CAP, format_args!("{SETTING} is still {CAP}"));
+    let mut again_connected = |stream: TcpStream| -> Outcome<TcpStream> {
+        drop(stream);
+        reader.reply()?;
+        reader.tell("sink")?;
+        connect()
+    };
+    stream = again_connected(stream)?;
+    let fast = acked_in(server, &mut stream, BULK)?;
+    checks.that(fast * 2 > slow * 3, format_args!("{fast} bytes got through after the change, {slow} before"));
+    let reverted = run(state.path(), &["revert"], &[])?;
+    checks.same("exit code of revert", Some(0), reverted.status.code());
+    checks.same("the setting after revert", CAP.to_owned(), present()?);
+    stream = again_connected(stream)?;
+    let back = acked_in(server, &mut stream, BULK)?;
+    checks.that(back * 3 < fast * 2, format_args!("{back} bytes got through after revert, {fast} before it"));
     checks.done(&tuned)
 }
 
