@@ -2,7 +2,8 @@
 //! bytes. All in one run, in turn, so that a machine that changes its speed changes all of them alike. On this host as it is,
 //! then in a network namespace of its own with 1,000 devices, which is gone when the bench ends, however it ends.
 //!
-//! `cargo bench --bench cost` (needs a C compiler, iproute2, ethtool; root for the namespace). Prints medians in microseconds
+//! `cargo bench --bench cost` (needs a C compiler, iproute2, ethtool; root for the namespace). With Debian's
+//! prometheus-node-exporter installed, one scrape of its collectors of the same things is measured too. Prints medians in microseconds
 //! of user and system time of whole processes, and the ratios of each turn.
 
 use std::io::Write;
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use netstat_deep::source::groups::DOORS;
+
+#[path = "support/exporter.rs"]
+mod exporter;
 
 const TURNS: usize = 101;
 /// With many devices the classic tools take seconds a turn.
@@ -51,15 +55,18 @@ fn measure(reader: &Path, turns: usize) {
         all.extend(devices.iter().flat_map(of_device));
         all
     };
-    let mut times: [Vec<u64>; 3] = Default::default();
+    let sends = || vec![command(env!("CARGO_BIN_EXE_netstat-deep"), &["tx", "--json", "--interval", "0"])];
+    let exporter = exporter::Exporter::start();
+    let mut times: [Vec<u64>; 5] = Default::default();
     for turn in 0..turns + 1 {
-        let measured = [cpu(ours()), cpu(floor()), cpu(others())];
+        let scrape = exporter.as_ref().map_or(0, exporter::Exporter::scrape);
+        let measured = [cpu(ours()), cpu(floor()), cpu(others()), cpu(sends()), scrape];
         // The first turn warms the caches.
         if turn > 0 {
             times.iter_mut().zip(measured).for_each(|(times, time)| times.push(time));
         }
     }
-    let [ours, floor, others] = &times;
+    let [ours, floor, others, sends, scrapes] = &times;
     println!(
         "\n{} devices, {turns} turns; user + system time in microseconds: minimum, median, maximum",
         devices.len()
@@ -68,12 +75,23 @@ fn measure(reader: &Path, turns: usize) {
         ("netstat-deep rx --json --interval 0", ours),
         ("reader.c: only reads the same bytes", floor),
         ("nstat, ss, ip, tc, ethtool -Sglck, cat", others),
+        ("netstat-deep tx --json --interval 0", sends),
+        ("node_exporter, one scrape", scrapes),
     ] {
         let (min, median, max) = spread(times.iter().map(|&time| time as f64));
         println!("{name:<38} {min:>8.0} {median:>8.0} {max:>8.0}");
     }
-    for (name, other) in [("ratio to reader.c", floor), ("ratio to the tools together", others)] {
-        let (min, median, max) = spread(ours.iter().zip(other).map(|(&a, &b)| a as f64 / b as f64));
+    for (name, one, other) in [
+        ("ratio of rx to reader.c", ours, floor),
+        ("ratio of rx to the tools together", ours, others),
+        ("ratio of tx to rx", sends, ours),
+        ("ratio of rx to node_exporter", ours, scrapes),
+    ] {
+        if other.contains(&0) {
+            println!("{name:<38} not measured");
+            continue;
+        }
+        let (min, median, max) = spread(one.iter().zip(other).map(|(&a, &b)| a as f64 / b as f64));
         println!("{name:<38} {min:>8.3} {median:>8.3} {max:>8.3}");
     }
 }
@@ -96,7 +114,10 @@ fn many_devices() -> Result<(), String> {
         return Err(std::io::Error::last_os_error().to_string());
     }
     let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
-    let lines: String = (0..PAIRS).map(|n| format!("link add a{n} type veth peer name b{n}\n")).collect();
+    // node_exporter is asked through loopback.
+    let lines: String = std::iter::once("link set lo up\n".to_owned())
+        .chain((0..PAIRS).map(|n| format!("link add a{n} type veth peer name b{n}\n")))
+        .collect();
     let wrote = ip.stdin.take().map(|mut input| input.write_all(lines.as_bytes()));
     let status = ip.wait().map_err(|e| e.to_string())?;
     match (wrote, status.success()) {

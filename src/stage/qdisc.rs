@@ -94,5 +94,5 @@ pub static STAGE: Stage = Stage {
     counters: COUNTERS,
     rules: &[&drops::DROPPING, &fq::FLOW_LIMIT, &fq::HORIZON_OR_MEMORY, &requeues::BUSY],
     reasons: &[],
-    knobs: &[&knobs::LIMIT, &knobs::TXQUEUELEN, &knobs::DEFAULT_QDISC],
+    knobs: knobs::ALL,
 };

@@ -1,6 +1,6 @@
 //! What only fair queueing drops: one flow's surplus, packets of a far future, and what exceeds its memory.
 
-use super::{DROPS, FQ_CODEL_OVERMEMORY, FQ_FLOW_LIMIT, FQ_HORIZON_CAPS, FQ_HORIZON_DROPS};
+use super::{DROPS, FQ_CODEL_OVERMEMORY, FQ_FLOW_LIMIT, FQ_HORIZON_CAPS, FQ_HORIZON_DROPS, knobs};
 use crate::model::{Counter, Example, Finding, Instance, Observed, Rule, Scope, Severity, Threshold};
 
 pub static FLOW_LIMIT: Rule = Rule {
@@ -47,7 +47,7 @@ pub static HORIZON_OR_MEMORY: Rule = Rule {
               Gbit/s and more comes before its limit in packets: then a larger memory_limit helps.",
     triggers: &[&FQ_HORIZON_DROPS, &FQ_HORIZON_CAPS, &FQ_CODEL_OVERMEMORY],
     seen: &[],
-    knobs: &[],
+    knobs: &[&knobs::HORIZON, &knobs::MEMORY_LIMIT],
     thresholds: &[],
     fires: horizon_or_memory,
     examples: &[

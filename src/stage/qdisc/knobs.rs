@@ -40,6 +40,80 @@ pub static TXQUEUELEN: Knob = Knob {
     keep: "a udev rule",
 };
 
+/// An option that is set where the qdisc is made, or by `tc qdisc change` of one that somebody made.
+const fn option(id: &'static str, unit: &'static str, default: &'static str, help: &'static str) -> Knob {
+    Knob {
+        id,
+        place: Place::Elsewhere("tc qdisc change dev DEV ... KIND OPTION VALUE"),
+        scope: Scope::Device,
+        unit,
+        range: 0..=4_294_967_295,
+        default,
+        help,
+        formula: "leave it",
+        risk: Risk::Medium,
+        harm: "more waits, or what waits is dropped earlier",
+        takes_effect: "at once",
+        waits: false,
+        memory: Memory::Kernel,
+        keep: "where the qdisc is made",
+    }
+}
+
+pub static FLOW_LIMIT: Knob = Knob {
+    formula: "200 to 1000 for few heavy UDP flows whose sender can't pace itself",
+    ..option("fq.flow_limit", "packets", "100", "Most packets of one flow that fq holds; what exceeds it is dropped.")
+};
+
+pub static HORIZON: Knob = option(
+    "fq.horizon",
+    "s",
+    "10",
+    "How far ahead the time of a packet may lie (SO_TXTIME); beyond it fq drops the packet, or with horizon_cap sends it then.",
+);
+
+static QUANTUM: Knob =
+    option("fq.quantum", "bytes", "two full frames", "Bytes that a flow may send until it is the next one's turn.");
+
+static MAXRATE: Knob = option("fq.maxrate", "bit/s", "none", "Most that any one flow may send.");
+
+pub static MEMORY_LIMIT: Knob = Knob {
+    formula: "64 to 128 MB at 25 Gbit/s and more",
+    ..option("fq_codel.memory_limit", "bytes", "33554432", "Most memory that what waits in fq_codel may take.")
+};
+
+static TARGET: Knob =
+    option("fq_codel.target", "us", "5000", "How long packets may wait before fq_codel begins to drop, or to mark.");
+
+static INTERVAL: Knob = option(
+    "fq_codel.interval",
+    "us",
+    "100000",
+    "For how long they must have waited so long: about the longest round trip of the traffic.",
+);
+
+static FLOWS: Knob =
+    option("fq_codel.flows", "queues", "1024", "How many queues flows are hashed into, at its making.");
+
+static ECN: Knob =
+    option("fq_codel.ecn", Knob::SWITCH, "on", "Whether packets that ask for it are marked instead of dropped.");
+
+/// All of them.
+pub static ALL: &[&Knob] = &[
+    &LIMIT,
+    &TXQUEUELEN,
+    &DEFAULT_QDISC,
+    &FLOW_LIMIT,
+    &HORIZON,
+    &QUANTUM,
+    &MAXRATE,
+    &MEMORY_LIMIT,
+    &TARGET,
+    &INTERVAL,
+    &FLOWS,
+    &ECN,
+];
+
 pub static DEFAULT_QDISC: Knob = Knob {
     id: "net.core.default_qdisc",
     // A name, not a number: no rule sets it.
