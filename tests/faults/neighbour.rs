@@ -217,7 +217,8 @@ fn answers_late_loop(_: Duration) -> Outcome {
     let state = tempfile::tempdir()?;
     let (name, folder) = (late.lab.server.name.clone(), state.path().to_owned());
     // A window holds a whole burst, its late answer too.
-    let args = ["tx", "--apply=all", "--yes", "--netns", &name, "-i", "5s"].map(str::to_owned);
+    let only = setting.replace('/', ".");
+    let args = ["tx", "--apply=all", "--yes", "--netns", &name, "-i", "5s", "--only", &only].map(str::to_owned);
     let program = std::thread::spawn(move || run(&folder, &args.each_ref().map(String::as_str), &[]));
     while !program.is_finished() {
         late.burst()?;
