@@ -7,7 +7,7 @@ use netstat_deep::source::ethtool::{driver, names};
 use netstat_deep::source::interrupts::{Card, rows};
 
 fuzz_target!(|bytes: &[u8]| {
-    let card = Card { device: b"eth0".to_vec(), bus: b"0:3".to_vec() };
+    let card = Card { device: b"eth0".to_vec(), bus: b"0:3".to_vec(), irqs: Vec::new() };
     assert!(rows(bytes, &[card]).rows.len() <= bytes.split(|&b| b == b'\n').count());
     let Some(parsed) = driver::parse(bytes) else { return };
     assert!(parsed.statistics.len() * 40 <= bytes.len());
