@@ -11,7 +11,7 @@ use super::live::Live;
 use super::path::{name, now, recorded_netns};
 use crate::cli::TopologyArgs;
 use crate::diagnose::{diagnose, wanted_knobs};
-use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error, near_misses};
+use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error};
 use crate::model::{Layout, Observed, Severity, SourceStatus};
 use crate::observe::{Detail, Observer, Window};
 use crate::render;
@@ -149,7 +149,5 @@ fn only(layout: &mut Layout, device: &str) -> Result<(), Error> {
     if !layout.devices.is_empty() {
         return Ok(());
     }
-    let near = near_misses(device, names.iter().cloned());
-    let there = if near.is_empty() { names.into_iter().take(8).collect() } else { near };
-    Err(Error::usage(format!("there is no device '{device}' here")).hint(format!("there is {}", there.join(", "))))
+    Err(Error::no_device(device, names))
 }

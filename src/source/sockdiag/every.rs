@@ -228,7 +228,7 @@ pub fn parse(payload: &[u8], transport: Transport) -> Option<Endpoint> {
 }
 
 /// SK_MEMINFO (enum in include/uapi/linux/sock_diag.h), an array of u32.
-fn memory(value: &[u8]) -> Option<Memory> {
+pub(super) fn memory(value: &[u8]) -> Option<Memory> {
     let at = |index: usize| Some(u32::from_ne_bytes(*value.get(index * 4..)?.first_chunk()?));
     Some(Memory {
         received: at(0)?,

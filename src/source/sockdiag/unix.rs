@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::SOCK_DIAG_BY_FAMILY;
+use super::{SOCK_DIAG_BY_FAMILY, every};
 use crate::model::{Endpoint, SocketMemory as Memory, State, Transport};
 use crate::source::netlink::{Client, Family, Request, attributes};
 use crate::source::{Host, text};
@@ -71,15 +71,10 @@ pub(super) fn parse(payload: &[u8]) -> Option<Endpoint> {
 
 /// SK_MEMINFO. What was sent and not read counts as the sender's memory (sk_wmem_alloc), not as the reader's.
 fn memory(value: &[u8]) -> Option<Memory> {
-    let at = |index: usize| Some(u32::from_ne_bytes(*value.get(index * 4..)?.first_chunk()?));
-    Some(Memory {
-        received: at(0)?,
-        receive_buffer: at(1)?,
-        send_buffer: at(3)?,
-        queued: at(2)?,
-        backlog: at(7)?,
-        drops: at(8)?,
-    })
+    /// SK_MEMINFO_WMEM_ALLOC
+    const SENT: usize = 2 * 4;
+    let sent = value.get(SENT..).and_then(<[u8]>::first_chunk).map(|word| u32::from_ne_bytes(*word))?;
+    Some(Memory { queued: sent, ..every::memory(value)? })
 }
 
 /// The names of these sockets, by inode. One without a name has none, nor has one that is gone, or of a recording.
