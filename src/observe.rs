@@ -1,5 +1,6 @@
 //! Takes snapshots through the doors, and watches what lies between two of them.
 
+mod peaks;
 mod sockets;
 mod tables;
 
@@ -8,9 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::model::{
-    Changes, Group, Kind, SenderSums, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span, Table,
-};
+use crate::model::{Changes, Group, Kind, SenderSums, Snapshot, SocketSums, SocketWatch, Sockets, SourceStatus, Span};
 pub use crate::source::devices::Detail;
 use crate::source::devices::{self, Answer, Answers};
 use crate::source::groups::{ARP_CACHE, CONNTRACK, DOORS, Door, NDISC_CACHE, NF_CONNTRACK};
@@ -18,6 +17,7 @@ use crate::source::netlink::Dumped;
 use crate::source::sockdiag::{self, connections};
 use crate::source::{Host, conntrack, neighbour, text};
 use crate::stage::{Way, counters_of};
+use peaks::Peaks;
 use sockets::{
     SENDERS, SOCK_DIAG, SocketLooks, Tell, connections_tell, read_senders, senders_tell, take_sums, with_single,
 };
@@ -389,48 +389,5 @@ fn why(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "not on this kernel, or not in this network namespace".into(),
         io::ErrorKind::PermissionDenied => "not permitted".into(),
         _ => error.to_string(),
-    }
-}
-
-/// What gauges were seen at in between.
-#[derive(Default)]
-struct Peaks {
-    /// The highest values seen so far.
-    highest: Vec<Table>,
-    /// The highest that they held from one look to the next.
-    held: Vec<Table>,
-    /// The look before.
-    before: Vec<Table>,
-}
-
-impl Peaks {
-    fn look(&mut self, now: Vec<Table>) {
-        for table in &now {
-            keep(&mut self.highest, table.clone());
-            if let Some(before) = self.before.iter().find(|before| before.group == table.group) {
-                let mut both = table.clone();
-                merge(&mut both, before, |now, before| now.zip(before).map(|(now, before)| now.min(before)));
-                keep(&mut self.held, both);
-            }
-        }
-        self.before = now;
-    }
-}
-
-/// Keeps the higher of each value.
-fn keep(kept: &mut Vec<Table>, table: Table) {
-    match kept.iter_mut().find(|kept| kept.group == table.group) {
-        // CPUs came or went: what was seen before can't be told apart any more, but the newest is right.
-        Some(old) if old.rows.len() != table.rows.len() => *old = table,
-        Some(old) => merge(old, &table, Option::max),
-        None => kept.push(table),
-    }
-}
-
-fn merge(into: &mut Table, from: &Table, how: impl Fn(Option<u64>, Option<u64>) -> Option<u64>) {
-    for (into, from) in into.rows.iter_mut().zip(&from.rows) {
-        for (into, from) in into.values.iter_mut().zip(&from.values) {
-            *into = how(*into, *from);
-        }
     }
 }

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod generate;
 pub mod history;
 mod live;
+mod lookup;
 mod memory;
 mod namespaces;
 pub mod panel;

@@ -10,23 +10,21 @@ use super::bar::Bar;
 use super::choice::{Ignored, thresholds};
 use super::drift;
 use super::live::Live;
+use super::lookup::{find_owners, next_hops, path_mtus};
 use super::probing::{Probing, Seen, explained, uncounted};
 use super::{namespaces, ports, topology};
 use crate::cli::{Format, PathArgs, Probes};
 use crate::diagnose::{diagnose, wanted_knobs};
 use crate::error::{EXIT_FOUND, EXIT_INTERRUPTED, Error};
 use crate::ledger;
-use crate::model::{
-    Changes, Finding, Instance, Knob, Lasting, Observed, PathMtu, Probed, Scope, Settings, Severity, SourceStatus,
-    Unresolved,
-};
+use crate::model::{Changes, Instance, Knob, Lasting, Observed, Probed, Scope, Settings, Severity, SourceStatus};
 use crate::observe::{Observer, Window};
 use crate::render::{self, Look};
 use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
-use crate::source::{self, Host, groups, inventory, owner, path_mtu, settings, text, xfrm};
-use crate::stage::{Way, ip_out, link, neighbour, placement, read};
+use crate::source::{Host, groups, inventory, settings, text, xfrm};
+use crate::stage::{Way, ip_out, link, placement};
 use crate::tune::{journal, recent};
 
 /// Watches one way and reports on it, once or window after window.
@@ -322,45 +320,6 @@ fn missing(ledger: &[ledger::Line]) -> BTreeMap<&'static str, u64> {
     ledger.iter().filter_map(|line| Some((line.stage, line.unexplained?))).collect()
 }
 
-/// The paths of which this host was told, by a message that might have been about an MTU.
-fn path_mtus(host: &Host, changes: &Changes, sources: &mut Vec<SourceStatus>) -> Vec<PathMtu> {
-    let told = changes.delta_of(&[&read::ICMP_IN_DEST_UNREACHS, &read::ICMP6_IN_PKT_TOO_BIGS]) > 0;
-    let Some(seconds) = changes.seconds.filter(|_| told && !changes.since_boot) else { return Vec::new() };
-    let start = std::time::Instant::now();
-    // Read a moment after the window.
-    let found = path_mtu::read(host, seconds + 0.5);
-    let reason = found.as_ref().err().map(ToString::to_string);
-    let microseconds = start.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
-    sources.push(SourceStatus {
-        name: "rtnetlink route exceptions".into(),
-        ok: reason.is_none(),
-        reason,
-        microseconds,
-    });
-    found.unwrap_or_default()
-}
-
-/// The next hops whose link address is not known, if some were asked in vain, or what was sent reached no device.
-fn next_hops(
-    host: &Host,
-    changes: &Changes,
-    unexplained: &BTreeMap<&'static str, u64>,
-    sources: &mut Vec<SourceStatus>,
-) -> Vec<Unresolved> {
-    let asked =
-        [&neighbour::ARP_FAILED, &neighbour::ARP_DISCARDS, &neighbour::NDISC_FAILED, &neighbour::NDISC_DISCARDS];
-    let missing = unexplained.get(neighbour::STAGE.id).is_some_and(|packets| *packets > 0);
-    if changes.since_boot || !(missing || changes.delta_of(&asked) > 0) {
-        return Vec::new();
-    }
-    let start = std::time::Instant::now();
-    let found = source::neighbour::unresolved(host);
-    let reason = found.as_ref().err().map(ToString::to_string);
-    let microseconds = start.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
-    sources.push(SourceStatus { name: "rtnetlink neighbours".into(), ok: reason.is_none(), reason, microseconds });
-    found.unwrap_or_default()
-}
-
 /// The namespace that a recording was made in, if it says so.
 pub(super) fn recorded_netns(notes: &Notes) -> Option<Netns> {
     let id = Some(text::printable(notes.netns.as_ref()?.as_bytes()));
@@ -394,18 +353,6 @@ fn only_device(changes: &mut Changes, device: &str) -> Result<(), Error> {
         table.rows.retain(|row| row.instance.of_device().is_none_or(|name| name == device));
     }
     Ok(())
-}
-
-/// Looks up whose the sockets are that the findings name. Returns how that went, if there was anything to look up.
-fn find_owners(host: &Host, findings: &mut [Finding]) -> Option<SourceStatus> {
-    let start = std::time::Instant::now();
-    let mut victims: Vec<_> = findings.iter_mut().flat_map(|finding| &mut finding.victims).collect();
-    if victims.is_empty() {
-        return None;
-    }
-    let reason = owner::find(host, &mut victims).err();
-    let microseconds = start.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
-    Some(SourceStatus { name: "owners of sockets".into(), ok: reason.is_none(), reason, microseconds })
 }
 
 /// A name that stands alone in a file.

@@ -8,6 +8,7 @@ mod counter;
 mod drop;
 mod endpoint;
 pub mod flow;
+mod instance;
 mod knob;
 mod lasting;
 pub mod layout;
@@ -27,10 +28,11 @@ mod suggest;
 pub use change::{grown, per_second};
 pub use changes::{Change, ChangeRow, ChangeTable, Changes};
 pub use connection::{Connection, ConnectionSums, Connections};
-pub use counter::{Counter, Group, Instance, Key, Kind, Scope, Unit};
+pub use counter::{Counter, Group, Key, Kind, Unit};
 pub use drop::{Direction, Drop, DropEvent, DropFlow, DropTotals, Incident, Probe};
 pub use endpoint::{Endpoint, Memory as SocketMemory, State, TcpInfo, Transport};
 pub use flow::{Flow, Uncounted};
+pub use instance::{Instance, Scope};
 pub use knob::{
     Knob, Memory, Place, Risk, SettingFile, Suggestion, Tree, ethtool, grow, numbers, power_of_two, quoted,
 };

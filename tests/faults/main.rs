@@ -16,6 +16,7 @@
 //! - `process`: a child that does not outlive the test
 //! - `tool`: starts the program under test and waits for its report
 //! - `report`: look-ups in that report
+//! - `sending`: one window of `tx`, as long as the traffic
 //! - `observe`: one window: counters, program, traffic, counters, and whether all of it fell inside
 //!
 //! Faults, one file a rule:
@@ -79,6 +80,7 @@ mod send_devices;
 mod send_path;
 mod send_tcp;
 mod senders;
+mod sending;
 mod settings;
 mod sockets;
 mod strays;

@@ -13,7 +13,7 @@ use crate::lab::{CLIENT_DEVICE, Family, Lab, Namespace, SERVER_DEVICE};
 use crate::need::Need;
 use crate::qdisc::tell_errors;
 use crate::report::Finding;
-use crate::send_path::{Told, lost, observe};
+use crate::sending::{Told, lost, observe};
 use crate::tune::{run, text};
 
 const PORT: u16 = 8110;

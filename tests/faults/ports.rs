@@ -12,7 +12,7 @@ use crate::actor::Actor;
 use crate::case::{Case, Checks, Outcome, again};
 use crate::lab::{Family, Lab};
 use crate::need::Need;
-use crate::send_path::observe;
+use crate::sending::observe;
 use crate::tune::{run, text};
 
 const PORT: u16 = 8092;

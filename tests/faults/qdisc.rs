@@ -12,7 +12,7 @@ use crate::backlog::Flood;
 use crate::case::{Case, Checks, Outcome, again, wrong};
 use crate::lab::{CLIENT_DEVICE, Family, Lab, SERVER_DEVICE};
 use crate::need::Need;
-use crate::send_path::{Told, lost, observe};
+use crate::sending::{Told, lost, observe};
 use crate::tune::{run, text};
 
 const PORT: u16 = 8100;

@@ -14,7 +14,7 @@ use crate::drops::ring::{DEVICE, tun};
 use crate::lab::{CLIENT_DEVICE, Family, Lab, Namespace, SERVER_DEVICE, batch};
 use crate::need::Need;
 use crate::report::Finding;
-use crate::send_path::{Told, lost, observe};
+use crate::sending::{Told, lost, observe};
 use crate::tune::{run, text};
 
 const RULE: &str = "device-send-drops";

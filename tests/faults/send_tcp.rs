@@ -12,7 +12,7 @@ use crate::case::{Case, Checks, Outcome, again, wrong};
 use crate::frame::{self, ACK, SYN, Wire};
 use crate::lab::{Family, Lab};
 use crate::need::Need;
-use crate::send_path::{lost, observe};
+use crate::sending::{lost, observe};
 
 const PORT: u16 = 8091;
 const COUNT: u64 = 60;

@@ -7,6 +7,7 @@
 //!
 //! Oracles: what ss shows of the same connection, the kernel's own counters, and what the relay and the firewall did.
 
+mod loops;
 mod paths;
 
 use std::io::{ErrorKind, Write};
@@ -18,13 +19,12 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt;
 
 use crate::actor::Actor;
-use crate::case::{Case, Checks, Outcome, again, wrong};
-use crate::guard;
+use crate::case::{Case, Checks, Outcome, again};
 use crate::lab::{CLIENT_DEVICE, CLIENT_MAC, Family, Lab, Namespace, SERVER_DEVICE, SERVER_MAC, batch, ip};
 use crate::need::Need;
 use crate::report::Finding;
-use crate::send_path::{MUTE, Told, counted, observe};
-use crate::tune::{run, text};
+use crate::send_path::{MUTE, counted};
+use crate::sending::{Told, observe};
 
 const PORT: u16 = 8091;
 const BUFFER: &str = "tcp-limited-by-send-buffer";
@@ -38,8 +38,8 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("senders::send_buffer", plain, send_buffer),
         Case::new("senders::own_send_buffer", plain, own_send_buffer),
-        Case::new("senders::send_buffer_loop", plain, send_buffer_loop),
-        Case::new("senders::send_buffer_cap_loop", &[Need::Namespaces, Need::MachineWide], send_buffer_cap_loop),
+        Case::new("senders::send_buffer_loop", plain, loops::send_buffer_loop),
+        Case::new("senders::send_buffer_cap_loop", &[Need::Namespaces, Need::MachineWide], loops::send_buffer_cap_loop),
         Case::new("senders::peer_window", plain, peer_window),
         Case::new("senders::slow_reader", plain, slow_reader),
         Case::new("senders::refused_locally", nft, refused_locally),
@@ -219,103 +219,6 @@ fn own_send_buffer(_: Duration) -> Outcome {
     checks.same("suggestions SO_SNDBUF", 1, finding.suggestion("SO_SNDBUF").len());
     checks.that(finding.refuses("net.ipv4.tcp_wmem"), "net.ipv4.tcp_wmem should be refused");
     told.done(checks)
-}
-
-/// `tx --apply` turns tcp_wmem under the load: it helped, more gets through, and revert brings it back.
-fn send_buffer_loop(_: Duration) -> Outcome {
-    const SETTING: &str = "net/ipv4/tcp_wmem";
-    let path = Path::new(10_000)?;
-    let (server, small) = (&path.lab.server, "4096\t16384\t32768");
-    server.set(SETTING, small)?;
-    path.large_window()?;
-    let mut reader = path.reader()?;
-    let state = tempfile::tempdir()?;
-    let mut stream = server.inside(paced)?;
-    let slow = acked_in(server, &mut stream, BULK)?;
-    let args = ["tx", "--apply=all", "--yes", "--netns", &server.name, "-i", "1s"];
-    let only = ["--only", "net.ipv4.tcp_wmem"];
-    let program = {
-        let (state, args) = (
-            state.path().to_owned(),
-            [&args[..], &only].concat().iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>(),
-        );
-        std::thread::spawn(move || run(&state, &args.iter().map(String::as_str).collect::<Vec<_>>(), &[]))
-    };
-    while !program.is_finished() {
-        bulk(&mut stream, Duration::from_millis(100))?;
-    }
-    let Ok(tuned) = program.join() else { return wrong("the thread that ran the program panicked") };
-    let tuned = text(&tuned?);
-    let mut checks = Checks::default();
-    checks.that(tuned.contains("helped:"), "no verdict 'helped:'");
-    checks.that(server.get(SETTING)? != small, format_args!("{SETTING} is still {small}"));
-    let fast = acked_in(server, &mut stream, BULK)?;
-    checks.that(fast > slow * 2, format_args!("{fast} bytes got through after the change, {slow} before"));
-    let reverted = run(state.path(), &["revert"], &[])?;
-    checks.same("exit code of revert", Some(0), reverted.status.code());
-    checks.same("the setting after revert", small, &server.get(SETTING)?);
-    // A buffer that has grown stays as it is: the next connection shows it.
-    drop(stream);
-    reader.reply()?;
-    reader.tell("sink")?;
-    let mut stream = server.inside(paced)?;
-    let back = acked_in(server, &mut stream, BULK)?;
-    checks.that(back < fast / 2, format_args!("{back} bytes got through after revert, {fast} before it"));
-    checks.done(&tuned)
-}
-
-/// An application that asks for a megabyte and gets twice wmem_max. A new value acts on who asks after it was set.
-fn send_buffer_cap_loop(_: Duration) -> Outcome {
-    const SETTING: &str = "net/core/wmem_max";
-    const CAP: &str = "16000";
-    let path = Path::new(10_000)?;
-    let server = &path.lab.server;
-    path.large_window()?;
-    let mut reader = path.reader()?;
-    let _lowered = guard::lower(SETTING, CAP)?;
-    let present = || -> Outcome<String> { Ok(std::fs::read_to_string(format!("/proc/sys/{SETTING}"))?.trim().into()) };
-    let connect = || -> Outcome<TcpStream> {
-        let stream = server.inside(paced)?;
-        sockopt::set_socket_send_buffer_size(&stream, 1 << 20)?;
-        Ok(stream)
-    };
-    let state = tempfile::tempdir()?;
-    let mut stream = connect()?;
-    let slow = acked_in(server, &mut stream, BULK)?;
-    let args = ["tx", "--apply=all", "--yes", "--netns", &server.name, "-i", "1s", "--only", "net.core.wmem_max"];
-    let (folder, args) = (state.path().to_owned(), args.map(str::to_owned));
-    let program = std::thread::spawn(move || run(&folder, &args.each_ref().map(String::as_str), &[]));
-    while !program.is_finished() {
-        bulk(&mut stream, Duration::from_millis(100))?;
-    }
-    let Ok(tuned) = program.join() else { return wrong("the thread that ran the program panicked") };
-    let tuned = text(&tuned?);
-    let mut checks = Checks::default();
-    checks.that(tuned.contains("pending:"), "no verdict 'pending:'");
-    checks.that(present()? != CAP, format_args!("{SETTING} is still {CAP}"));
-    let mut again_connected = |stream: TcpStream| -> Outcome<TcpStream> {
-        drop(stream);
-        reader.reply()?;
-        reader.tell("sink")?;
-        connect()
-    };
-    stream = again_connected(stream)?;
-    let fast = acked_in(server, &mut stream, BULK)?;
-    checks.that(fast * 2 > slow * 3, format_args!("{fast} bytes got through after the change, {slow} before"));
-    let reverted = run(state.path(), &["revert"], &[])?;
-    checks.same("exit code of revert", Some(0), reverted.status.code());
-    checks.same("the setting after revert", CAP.to_owned(), present()?);
-    stream = again_connected(stream)?;
-    let back = acked_in(server, &mut stream, BULK)?;
-    checks.that(back * 3 < fast * 2, format_args!("{back} bytes got through after revert, {fast} before it"));
-    checks.done(&tuned)
-}
-
-/// Bytes that got through while it sent for so long.
-fn acked_in(namespace: &Namespace, stream: &mut TcpStream, time: Duration) -> Outcome<u64> {
-    let before = shown_by_ss(namespace, "bytes_sent").unwrap_or(0);
-    bulk(stream, time)?;
-    Ok(shown_by_ss(namespace, "bytes_sent")? - before)
 }
 
 /// A reader whose buffer is small for a round trip of 20 ms.

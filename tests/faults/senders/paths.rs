@@ -10,7 +10,8 @@ use super::{BULK, Path, address, bulk, found, idle, says, silent};
 use crate::actor::Actor;
 use crate::case::{Checks, Outcome, again, wrong};
 use crate::lab::{Lab, SERVER_DEVICE};
-use crate::send_path::{counted, observe};
+use crate::send_path::counted;
+use crate::sending::observe;
 use crate::tool;
 
 /// Each tenth segment comes 4 ms late. Oracle: those that the relay held back, and the kernel's own counters.
@@ -149,7 +150,7 @@ pub fn quiet_and_idle(_: Duration) -> Outcome {
     let _reader = Actor::start(&lab.client, "nsd-reader", "tcp-server", &[&address().to_string(), "64"])?;
     let mut stream = lab.server.inside(|| TcpStream::connect(address()))?;
     stream.write_all(b"once")?;
-    let looked = |told: &crate::send_path::Told<()>| {
+    let looked = |told: &crate::sending::Told<()>| {
         let sources = told.report.0["sources"].as_array();
         sources.is_some_and(|all| all.iter().any(|source| source["name"] == "sock_diag with tcp_info"))
     };
