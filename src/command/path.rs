@@ -24,7 +24,7 @@ use crate::report::{Netns, Own, Report, SCHEMA, Verb, stage_counters};
 use crate::source::place::{self, Place};
 use crate::source::tape::Notes;
 use crate::source::{Host, groups, inventory, settings, text, xfrm};
-use crate::stage::{Way, ip_out, link, placement};
+use crate::stage::{Way, forward, ip_out, link, placement};
 use crate::tune::{journal, recent};
 
 /// Watches one way and reports on it, once or window after window.
@@ -192,7 +192,7 @@ impl Run<'_> {
             longer: changes.seconds.map_or(0.0, |seconds| (seen.seconds / seconds - 1.0).max(0.0)),
             ..Probed::default()
         });
-        let mut uncounted = uncounted(self.way, probed.as_ref());
+        let mut uncounted = uncounted(self.way, changes.delta_of(&forward::SENT_ON) > 0, probed.as_ref());
         let balances = !changes.since_boot;
         let mut solved = balances.then(|| ledger::solve(self.way, &changes, sockets.as_ref(), &mut uncounted));
         if let Some((lines, totals)) = solved.as_mut().filter(|_| self.way == Way::Send) {

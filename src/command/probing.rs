@@ -78,10 +78,14 @@ impl Seen {
 }
 
 /// Packets of which no counter knows, for the ledger: by reason, as the stages declare it.
-pub fn uncounted(way: Way, probed: Option<&Probed>) -> Vec<Uncounted> {
-    let drops = probed.iter().flat_map(|probed| &probed.drops);
+///
+/// A packet that is sent on has come in: where some were, those that were dropped so explain what packets of our own do not.
+pub fn uncounted(way: Way, sent_on: bool, probed: Option<&Probed>) -> Vec<Uncounted> {
+    let drops = || probed.iter().flat_map(|probed| &probed.drops);
     let sends = way == Way::Send;
-    drops.filter(|drop| (drop.direction == Some(Direction::Out)) == sends).filter_map(|drop| one(drop, sends)).collect()
+    let own = drops().filter(|drop| (drop.direction == Some(Direction::Out)) == sends);
+    let others = drops().filter(|drop| sends && sent_on && drop.direction != Some(Direction::Out));
+    own.chain(others).filter_map(|drop| one(drop, sends)).collect()
 }
 
 fn one(drop: &Drop, sends: bool) -> Option<Uncounted> {
@@ -117,8 +121,19 @@ mod tests {
         let sent = Drop { direction: Some(Direction::Out), ..Drop::example("NETFILTER_DROP", 5) };
         let v6 = Drop { network: Some("ipv6".into()), ..Drop::example("NETFILTER_DROP", 7) };
         let drops = vec![Drop::example("NETFILTER_DROP", 3), sent, v6, Drop::example("SOCKET_RCVBUFF", 9)];
-        let found = uncounted(Way::Receive, Some(&Probed { drops, ..Probed::default() }));
+        let found = uncounted(Way::Receive, false, Some(&Probed { drops, ..Probed::default() }));
         let found: Vec<_> = found.iter().map(|one| (one.at, one.from, one.v6, one.packets)).collect();
         assert_eq!(found, [("netfilter", "ip_in", false, 3), ("netfilter", "ip_in", true, 7)]);
+    }
+
+    #[test]
+    fn on_the_way_out_those_that_came_in_explain_only_where_some_were_sent_on() {
+        let sent = Drop { direction: Some(Direction::Out), ..Drop::example("NETFILTER_DROP", 5) };
+        let drops = vec![Drop::example("NETFILTER_DROP", 3), sent];
+        let probed = Probed { drops, ..Probed::default() };
+        let found = |sent_on| -> Vec<u64> {
+            uncounted(Way::Send, sent_on, Some(&probed)).iter().map(|one| one.packets).collect()
+        };
+        assert_eq!((found(false), found(true)), (vec![5], vec![5, 3]));
     }
 }

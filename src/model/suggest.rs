@@ -139,11 +139,12 @@ impl Observed {
         }
     }
 
-    /// `tc qdisc change` wants the other options of some kinds too: then this is how it begins.
+    /// `tc qdisc change` wants tbf's rate and burst too, as 'tc qdisc show' prints them.
     fn qdisc(&self, instance: &Instance, limit: &str) -> String {
         let Instance::Qdisc { device, qdisc } = instance else { return String::new() };
         let (kind, handle) = qdisc.split_once(' ').unwrap_or((qdisc, ""));
-        let set = format!("tc qdisc change dev {} root handle {handle} {kind} limit {limit}", quoted(device));
+        let kept = if kind == "tbf" { "rate RATE burst BURST " } else { "" };
+        let set = format!("tc qdisc change dev {} root handle {handle} {kind} {kept}limit {limit}", quoted(device));
         match &self.enter {
             Some(enter) => format!("{enter} {set}"),
             None => set,

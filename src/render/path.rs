@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Style};
 use super::words::short;
 use crate::model::{Counter, Instance};
 use crate::report::{Report, Value};
-use crate::stage::{driver_tx, link, softirq};
+use crate::stage::{driver_tx, forward, link, softirq};
 
 /// Loss, and what is critical.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -85,8 +85,11 @@ fn boxes(report: &Report) -> Option<Vec<Box>> {
             }
             _ => stage(name, stages),
         };
+        // A router sends what nobody here made.
+        let forwards = forward::SENT_ON.iter().any(|counter| report.delta(counter).is_some_and(|sent| sent > 0));
+        let from = if forwards { "app, fwd" } else { "app" };
         return Some(vec![
-            whole("app".into(), totals.taken, Style::new()),
+            whole(from.into(), totals.taken, Style::new()),
             stage("ip", &["ip_out"]),
             stage("neighbour", &["neighbour"]),
             stage("egress", &["egress"]),

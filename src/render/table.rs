@@ -138,7 +138,7 @@ pub fn show_finding(finding: &Finding, place: Option<&str>, when: &str, out: &mu
 /// Where packets go of which no counter tells.
 const UNSEEN_IN: &str = "No counter says where the unexplained packets went: most likely firewall rules, or XFRM policies. \
                          'nft list ruleset' shows the rules' own counters.";
-const UNSEEN_OUT: &str = "No counter says where the unexplained packets went: most likely firewall rules (OUTPUT), BPF \
+const UNSEEN_OUT: &str = "No counter says where the unexplained packets went: most likely firewall rules (OUTPUT, FORWARD), BPF \
                           programs, or next hops that do not answer. 'drops' sees each; -v shows at which stage.";
 
 /// What to look at when nothing was found. Of a recording there is nothing more to be seen.

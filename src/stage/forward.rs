@@ -2,7 +2,7 @@
 
 use crate::counters;
 use crate::model::flow::{APPLICATION, FORWARDED};
-use crate::model::{Flow, Knob, Memory, Place, Reason, Risk, Scope, Stage, Unit};
+use crate::model::{Counter, Flow, Knob, Memory, Place, Reason, Risk, Scope, Stage, Unit};
 use crate::source::groups::{ICMP, ICMP6, IP, IP6, PROTOCOLS, RAW, RAW6, SOCKSTAT, SOCKSTAT6};
 
 counters! {
@@ -151,6 +151,9 @@ static ICMP_MSGS_BURST: Knob = icmp(
     "50; 10000 since 7.2",
     "ICMP errors that may be sent at once, beyond icmp_msgs_per_sec.",
 );
+
+/// What was sent on to other hosts.
+pub static SENT_ON: [&Counter; 2] = [&FORW_DATAGRAMS, &OUT6_FORW_DATAGRAMS];
 
 static REASONS: &[Reason] = &[Reason::harmful(
     "PKT_TOO_BIG",

@@ -13,6 +13,7 @@ use crate::case::{Case, Checks, Outcome};
 use crate::lab::{CLIENT_DEVICE, Family, Lab, SERVER_DEVICE, batch};
 use crate::need::Need;
 use crate::observe::observe;
+use crate::{sending, tool};
 
 const OPEN: u16 = 5070;
 const FORBIDDEN: u16 = 5071;
@@ -28,7 +29,9 @@ pub fn cases() -> Vec<Case> {
         Case::with(name, &[Need::Namespaces], move |window| told(family, window))
     };
     let refused = Case::new("forward::refused_v4", &[Need::Namespaces, Need::Nft], refused);
-    Family::BOTH.map(too_big).into_iter().chain(Family::BOTH.map(told)).chain([refused]).collect()
+    let on_send = || Case::new("forward::refused_on_send", &[Need::Namespaces, Need::Nft], refused_on_send);
+    let all = Family::BOTH.map(too_big).into_iter().chain(Family::BOTH.map(told));
+    all.chain([refused, on_send(), on_send().with_probes()]).collect()
 }
 
 /// The network behind the client, and how it is written.
@@ -105,12 +108,31 @@ fn told(family: Family, window: Duration) -> Outcome {
 }
 
 /// No counter tells of these; that they did not leave is seen all the same.
-fn refused(window: Duration) -> Outcome {
+fn refusing() -> Outcome<Lab> {
     let lab = router(Family::V4, "")?;
     lab.server.nft(&format!(
         "add table inet t; add chain inet t f {{ type filter hook forward priority 0; }}; \
          add rule inet t f udp dport {FORBIDDEN} counter drop"
     ))?;
+    Ok(lab)
+}
+
+/// `tx` misses them too, where IP was to send them; the probe tells that the firewall has them.
+fn refused_on_send(_: Duration) -> Outcome {
+    let lab = refusing()?;
+    let told = sending::observe(&lab.server, || {
+        send(&lab, Family::V4, OPEN, 100)?;
+        send(&lab, Family::V4, FORBIDDEN, 100)
+    })?;
+    let mut checks = Checks::default();
+    checks.same("sent", EACH, told.traffic);
+    let found = ["lost", "unexplained"].map(|column| told.report.ledger_sum("ip_out", column).unwrap_or(0));
+    checks.same("lost and unexplained", if tool::probing() { [EACH, 0] } else { [0, EACH] }, found);
+    told.done(checks)
+}
+
+fn refused(window: Duration) -> Outcome {
+    let lab = refusing()?;
     let seen = observe(&lab.server, window, || {
         send(&lab, Family::V4, OPEN, 100)?;
         send(&lab, Family::V4, FORBIDDEN, 100)

@@ -27,9 +27,10 @@ pub struct Told<T> {
 /// Runs `traffic` in a window of `tx` that ends when the traffic does.
 pub fn observe<T: Send>(namespace: &Namespace, traffic: impl FnOnce() -> Outcome<T> + Send) -> Outcome<Told<T>> {
     let before = Counters::read(namespace)?;
-    let args = ["tx", "--json", "--probes", "off", "--netns", &namespace.name];
+    let probes = if tool::probing() { "on" } else { "off" };
+    let args = ["tx", "--json", "--probes", probes, "--netns", &namespace.name];
     let run = tool::start_with(&args, Duration::from_secs(60))?;
-    sleep(HEAD_START);
+    sleep(if tool::probing() { HEAD_START * 6 } else { HEAD_START });
     let start = Counters::read(namespace)?;
     let begun = Timestamp::now();
     let done = namespace.inside(|| Ok(traffic()))??;
