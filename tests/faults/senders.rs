@@ -13,13 +13,14 @@ mod paths;
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
 
 use crate::actor::Actor;
-use crate::case::{Case, Checks, Outcome, again};
+use crate::case::{Case, Checks, Outcome, again, wrong};
 use crate::lab::{CLIENT_DEVICE, CLIENT_MAC, Family, Lab, Namespace, SERVER_DEVICE, SERVER_MAC, batch, ip};
 use crate::need::Need;
 use crate::report::Finding;
@@ -312,13 +313,26 @@ fn gathered_writes(_: Duration) -> Outcome {
     let mut stream = lab.server.inside(|| TcpStream::connect(address()))?;
     reader.ask("accept")?;
     sockopt::set_tcp_cork(&stream, true)?;
-    let told = observe(&lab.server, || {
-        // The last of them waits when the window ends.
-        for _ in 0..40 {
-            stream.write_all(&[0x55; 10])?;
-            sleep(Duration::from_millis(20));
+    let ended = AtomicBool::new(false);
+    // One of them waits whenever the program looks, also when the window ends.
+    let told = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| -> std::io::Result<()> {
+            while !ended.load(Ordering::Relaxed) {
+                stream.write_all(&[0x55; 10])?;
+                sleep(Duration::from_millis(5));
+            }
+            Ok(())
+        });
+        let told = observe(&lab.server, || {
+            sleep(Duration::from_millis(800));
+            Ok(())
+        });
+        ended.store(true, Ordering::Relaxed);
+        match writer.join() {
+            Ok(wrote) => wrote?,
+            Err(_) => return wrong("the writer panicked"),
         }
-        Ok(())
+        told
     })?;
     let mut checks = Checks::default();
     silent(&told, &mut checks, &[REFUSED, WINDOW, BUFFER]);
