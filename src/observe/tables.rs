@@ -67,7 +67,7 @@ pub fn take(
     snapshot: &mut Snapshot,
 ) -> usize {
     let counters = counters_of(group);
-    let columns = columns(sheet, counters, prefix);
+    let columns = columns(sheet, &counters, prefix);
     let mut taken = 0;
     let rows = sheet.rows.iter().filter_map(|row| {
         let values: Vec<Option<u64>> =
@@ -91,7 +91,7 @@ pub fn take(
         }
         None => {
             let rows = rows.collect();
-            snapshot.tables.push(Table { group, counters: counters.to_vec(), rows, read });
+            snapshot.tables.push(Table { group, counters, rows, read });
         }
     }
     taken

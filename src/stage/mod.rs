@@ -35,9 +35,6 @@ pub mod validate;
 pub mod virtual_devices;
 pub mod watchdog;
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
 use crate::model::{Counter, Group, Knob, Reason, Rule, Stage};
 
 /// The receive path.
@@ -158,17 +155,8 @@ pub fn knobs() -> impl Iterator<Item = (&'static Stage, &'static Knob)> {
 }
 
 /// The counters of one kernel table, wherever on the path they are declared.
-pub fn counters_of(group: &'static Group) -> &'static [&'static Counter] {
-    type Tables = HashMap<usize, Vec<&'static Counter>>;
-    // Asked for each table of each sample, ten times a second: sorted out once. Groups are told apart by their address.
-    static TABLES: LazyLock<Tables> = LazyLock::new(|| {
-        let mut tables = Tables::new();
-        counters().for_each(|(_, counter)| {
-            tables.entry(std::ptr::from_ref(counter.group).addr()).or_default().push(counter);
-        });
-        tables
-    });
-    TABLES.get(&std::ptr::from_ref(group).addr()).map_or(&[], Vec::as_slice)
+pub fn counters_of(group: &'static Group) -> Vec<&'static Counter> {
+    counters().map(|(_, counter)| counter).filter(|counter| counter.group == group).collect()
 }
 
 /// Every drop reason, with the id of its stage, in the order of the path. One that several protocols have stands at the
