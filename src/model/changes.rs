@@ -300,6 +300,23 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_stands_in_every_cpu_s_line_is_one_number() {
+        static HELD: Counter = SUM.gauge("held", Unit::Entries);
+        let row = |value| Row { instance: Instance::Only, values: vec![Some(value)] };
+        let table = |value| Snapshot {
+            tables: vec![Table {
+                group: &SUM,
+                counters: vec![&HELD],
+                rows: vec![row(value), row(value)],
+                read: Span::default(),
+            }],
+            ..Snapshot::default()
+        };
+        let changes = Changes::between(&table(7), &table(9), &[], Some(1.0));
+        assert_eq!((changes.gauge(&HELD), changes.risen(&HELD)), (Some((9, 9)), Some(2)));
+    }
+
+    #[test]
     fn a_reset_counter_has_a_total_and_no_delta() {
         let changes = Changes::between(&cpus(&[(0, 500_000, 0)]), &cpus(&[(0, 3, 0)]), &[], Some(1.0));
         assert_eq!(changes.each(&SEEN).next().unwrap().1, Change::Total { total: 3, delta: None });
